@@ -155,7 +155,7 @@ impl RemoteRepository {
     }
 
     /// The place of an upload that `started`.
-    fn upload_place(&self, started: &RegistryReply) -> Result<Url, RegistryFault> {
+    pub(super) fn upload_place(&self, started: &RegistryReply) -> Result<Url, RegistryFault> {
         self.connection.resolve(&started.url, started.location()?)
     }
 
@@ -171,7 +171,7 @@ impl RemoteRepository {
     }
 
     /// The name of a blob, for messages.
-    fn blob(&self, digest: &Digest) -> String {
+    pub(super) fn blob(&self, digest: &Digest) -> String {
         format!("{}@{digest}", self.name)
     }
 }

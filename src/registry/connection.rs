@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use http::{HeaderValue, Method, StatusCode};
 use reqwest::{Client, Response, Url};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +25,10 @@ use crate::types::Clock;
 
 /// The requests to one registry at the same time.
 const PARALLEL: usize = 8;
+
+/// The blobs that are streamed to one registry at the same time. They do not count as requests of [`PARALLEL`]: the
+/// source of a stream may be the same registry, and reading must not wait for writing.
+const PARALLEL_STREAMS: usize = 4;
 
 /// The answer may come later if the request has a large body: by a second for so many bytes.
 const UPLOAD_RATE: u64 = 32 << 10;
@@ -52,9 +56,10 @@ pub(super) struct RegistryConnection {
     client: OnceCell<Client>,
     // The protocol that an insecure registry turned out to speak.
     pub(super) spoken: SpokenProtocol,
-    authorizations: Authorizations,
+    pub(super) authorizations: Authorizations,
     pub(super) budget: RetryBudget,
     permits: Semaphore,
+    streams: Semaphore,
     counter: RequestCounter,
 }
 
@@ -69,6 +74,7 @@ impl RegistryConnection {
             authorizations: Authorizations::default(),
             budget: RetryBudget::new(),
             permits: Semaphore::new(PARALLEL),
+            streams: Semaphore::new(PARALLEL_STREAMS),
             counter: RequestCounter::default(),
         }
     }
@@ -130,7 +136,7 @@ impl RegistryConnection {
     }
 
     /// Separates the answers that a repetition may change, and those that deny access.
-    fn judge(
+    pub(super) fn judge(
         &self,
         answer: RegistryAnswer,
         held: Option<&HeldAuthorization>,
@@ -174,14 +180,36 @@ impl RegistryConnection {
         Ok(reply)
     }
 
-    /// Sends one request and reads the answer. Follows redirects; the authorization is sent to the registry only.
+    /// Sends one request and reads the answer.
     async fn send(
         &self,
         request: &RegistryRequest,
         held: Option<&HeldAuthorization>,
     ) -> Result<RegistryAnswer, TryFailure> {
+        let _permit = self.permit().await;
+        let (response, url) = self.open(request, held).await?;
+        let is_ours = self.is_ours(&url);
+        read(request, response, url, is_ours).await
+    }
+
+    /// Waits until another request may be sent.
+    pub(super) async fn permit(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed, so this cannot fail.
-        let _permit = self.permits.acquire().await.ok();
+        self.permits.acquire().await.ok()
+    }
+
+    /// Waits until another blob may be streamed to the registry.
+    pub(super) async fn stream_permit(&self) -> Option<SemaphorePermit<'_>> {
+        self.streams.acquire().await.ok()
+    }
+
+    /// Sends one request and returns the head of the answer, with the address that answered. Follows redirects; the
+    /// authorization is sent to the registry only.
+    pub(super) async fn open(
+        &self,
+        request: &RegistryRequest,
+        held: Option<&HeldAuthorization>,
+    ) -> Result<(Response, Url), TryFailure> {
         let mut url = match &request.target {
             RequestTarget::Path(path) => self.resolve(&self.base()?, path)?,
             RequestTarget::Place(url) => url.clone(),
@@ -193,7 +221,7 @@ impl RegistryConnection {
                 .await?;
             match self.redirect(request, &response, &url)? {
                 Some(next) => url = next,
-                None => return read(request, response, url, is_ours).await,
+                None => return Ok((response, url)),
             }
         }
         let what = format!("more than {REDIRECTS} redirects");
@@ -252,11 +280,7 @@ impl RegistryConnection {
         held: Option<&HeldAuthorization>,
     ) -> Result<Response, RegistryFault> {
         let client = self.client().await?;
-        let mut sent = reqwest::Request::new(request.method.clone(), url);
-        sent.headers_mut().clone_from(&request.headers);
-        if let Some(held) = held {
-            sent.headers_mut().insert(AUTHORIZATION, held.header());
-        }
+        let mut sent = self.prepared(request, url, held);
         let length = u64::try_from(request.body.len()).unwrap_or(u64::MAX);
         if length > 0 {
             *sent.body_mut() = Some(request.body.clone().into());
@@ -265,13 +289,33 @@ impl RegistryConnection {
             sent.headers_mut()
                 .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        self.counter.add(&request.method);
         let limit = STALL + Duration::from_secs(length / UPLOAD_RATE);
         let response = timeout(limit, client.execute(sent)).await;
         let response = response.map_err(|_| RegistryFault::Stalled {
             seconds: limit.as_secs(),
         })?;
         let response = response.map_err(unreachable)?;
+        self.log(request, &response);
+        Ok(response)
+    }
+
+    /// The request as the HTTP client sends it, without its body. It is counted.
+    pub(super) fn prepared(
+        &self,
+        request: &RegistryRequest,
+        url: Url,
+        held: Option<&HeldAuthorization>,
+    ) -> reqwest::Request {
+        let mut sent = reqwest::Request::new(request.method.clone(), url);
+        sent.headers_mut().clone_from(&request.headers);
+        if let Some(held) = held {
+            sent.headers_mut().insert(AUTHORIZATION, held.header());
+        }
+        self.counter.add(&request.method);
+        sent
+    }
+
+    pub(super) fn log(&self, request: &RegistryRequest, response: &Response) {
         tracing::trace!(
             host = self.address.host(),
             path = request.shown_path(),
@@ -279,10 +323,9 @@ impl RegistryConnection {
             status = response.status().as_u16(),
             "registry request"
         );
-        Ok(response)
     }
 
-    async fn client(&self) -> Result<&Client, RegistryFault> {
+    pub(super) async fn client(&self) -> Result<&Client, RegistryFault> {
         let make = || {
             let spec = RegistryClientSpec {
                 skips_certificate_check: self.address.protocol() == RegistryProtocol::Either,

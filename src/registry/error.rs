@@ -60,7 +60,7 @@ pub(crate) enum RegistryAct {
     RemoveTag,
     /// `HEAD` of a blob.
     LookUpBlob,
-    /// `GET` of a small blob.
+    /// `GET` of a blob.
     ReadBlob,
     /// Upload of a blob.
     UploadBlob,
@@ -143,6 +143,12 @@ pub(crate) enum RegistryFault {
         /// The time limit, in seconds.
         seconds: u64,
     },
+    /// A transfer made progress, but too little.
+    #[error("the transfer took more than {seconds} s")]
+    TooSlow {
+        /// The time limit, in seconds.
+        seconds: u64,
+    },
     /// The answer breaks the rules of the protocol.
     #[error("the registry's answer is malformed: {what}")]
     Malformed {
@@ -216,6 +222,7 @@ impl RegistryFault {
             Self::GaveUp { last, .. } => last.is_transient(),
             Self::Denied { .. }
             | Self::NotFound { .. }
+            | Self::TooSlow { .. }
             | Self::Malformed { .. }
             | Self::Mismatch { .. }
             // A repetition would find another tag than the one that was asked for.

@@ -1,10 +1,12 @@
-//! rbake's own client of registries: manifests, tags and small blobs, by the OCI distribution API (`/v2/…`).
+//! rbake's own client of registries: manifests, tags and blobs, by the OCI distribution API (`/v2/…`).
 //!
 //! Knows nothing of bake files, builders or images' contents: it moves manifests as bytes. Layers are pushed by BuildKit;
 //! this client does the rest, which takes a few requests per image. Start at [`Registries`]: a run has one, which shares
-//! connections, tokens and retries among all repositories of a registry. [`RemoteRepository`] has the requests.
+//! connections, tokens and retries among all repositories of a registry. [`RemoteRepository`] has the requests, and
+//! [`copy_image`] copies a whole image.
 //!
-//! All futures may be dropped at any time; then the request is abandoned.
+//! All futures may be dropped at any time; then the request is abandoned. [`RemoteRepository::untag`] should not be, because
+//! a tag may be left half removed.
 #![cfg_attr(
     not(test),
     expect(
@@ -20,6 +22,7 @@ mod authorization;
 mod blobs;
 mod challenge;
 mod connection;
+mod copy;
 mod counts;
 mod error;
 mod exchange;
@@ -32,6 +35,7 @@ mod repository;
 mod retries;
 mod retry;
 mod rights;
+mod streams;
 mod tag_range;
 mod tags;
 #[cfg(test)]
@@ -41,6 +45,7 @@ mod untag;
 mod words;
 
 pub(crate) use address::RegistrySecurity;
+pub(crate) use copy::{BlobFate, CopyCounts, CopyError, CopyProgress, copy_image};
 pub(crate) use counts::RequestCounts;
 pub(crate) use error::{RegistryAct, RegistryError, RegistryFault};
 pub(crate) use manifest::{ContentDescriptor, ManifestContent, RawManifest, TagOrDigest};

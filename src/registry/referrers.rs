@@ -7,7 +7,8 @@ use oci_spec::image::ImageIndex;
 use super::RemoteRepository;
 use super::error::{RegistryAct, RegistryError, RegistryFault};
 use super::manifest::{
-    ContentDescriptor, LARGEST_MANIFEST, ManifestContent, TagOrDigest, is_index, media_type_of,
+    ContentDescriptor, LARGEST_MANIFEST, ManifestContent, RawManifest, TagOrDigest, is_index,
+    media_type_of,
 };
 use crate::types::{Digest, ImageTag};
 
@@ -33,6 +34,21 @@ impl RemoteRepository {
         &self,
         digest: &Digest,
     ) -> Result<Vec<ContentDescriptor>, RegistryFault> {
+        if let Some(found) = self.listed_referrers(digest).await? {
+            return Ok(found);
+        }
+        let mut found = Vec::new();
+        if let Some(manifest) = self.tagged_referrers(digest).await? {
+            add(&mut found, &index_of_referrers(&manifest)?)?;
+        }
+        Ok(found)
+    }
+
+    /// The referrers in the registry's own list. `None` if it does not have this part of the API.
+    pub(super) async fn listed_referrers(
+        &self,
+        digest: &Digest,
+    ) -> Result<Option<Vec<ContentDescriptor>>, RegistryFault> {
         let mut found = Vec::new();
         let first = self.request(Method::GET, &format!("referrers/{digest}"));
         let mut request = first.limit(LARGEST_MANIFEST);
@@ -43,7 +59,7 @@ impl RemoteRepository {
             let is_unsupported = reply.status == StatusCode::NOT_FOUND
                 || reply.status.is_success() && !media_type.is_some_and(is_index);
             if page == 0 && is_unsupported {
-                return self.tagged_referrers(digest).await;
+                return Ok(None);
             }
             if !reply.status.is_success() {
                 return Err(reply.fault());
@@ -54,7 +70,7 @@ impl RemoteRepository {
             add(&mut found, &index)?;
             match self.next_page(&reply)? {
                 Some(next) => request = request.to(next),
-                None => return Ok(found),
+                None => return Ok(Some(found)),
             }
         }
         Err(RegistryFault::malformed(
@@ -62,31 +78,31 @@ impl RemoteRepository {
         ))
     }
 
-    async fn tagged_referrers(
+    /// The index of the referrers that the clients maintain, which has a tag. `None` if there is none.
+    pub(super) async fn tagged_referrers(
         &self,
         digest: &Digest,
-    ) -> Result<Vec<ContentDescriptor>, RegistryFault> {
-        let mut found = Vec::new();
-        let tag: ImageTag = referrers_tag(digest)?;
-        if let Some(manifest) = self.try_get(&TagOrDigest::Tag(tag)).await? {
-            match manifest.content()? {
-                ManifestContent::Index(index) => add(&mut found, &index)?,
-                ManifestContent::Image(_) | ManifestContent::Other => {
-                    return Err(RegistryFault::malformed(
-                        "the tag of the referrers is not an index",
-                    ));
-                }
-            }
-        }
-        Ok(found)
+    ) -> Result<Option<RawManifest>, RegistryFault> {
+        let tag = referrers_tag(digest, "")?;
+        self.try_get(&TagOrDigest::Tag(tag)).await
+    }
+}
+
+/// The content of the index that [`RemoteRepository::tagged_referrers`] returns.
+pub(super) fn index_of_referrers(manifest: &RawManifest) -> Result<ImageIndex, RegistryFault> {
+    match manifest.content()? {
+        ManifestContent::Index(index) => Ok(*index),
+        ManifestContent::Image(_) | ManifestContent::Other => Err(RegistryFault::malformed(
+            "the tag of the referrers is not an index",
+        )),
     }
 }
 
 /// The tag for the referrers of `digest`: `sha256-` and the hexadecimal digits. The specification cuts the algorithm to
-/// 32 characters and the digits to 64.
-fn referrers_tag(digest: &Digest) -> Result<ImageTag, RegistryFault> {
+/// 32 characters and the digits to 64. Cosign adds a suffix such as `.sig`.
+pub(super) fn referrers_tag(digest: &Digest, suffix: &str) -> Result<ImageTag, RegistryFault> {
     let hex: String = digest.hex().chars().take(64).collect();
-    format!("{}-{hex}", digest.algorithm())
+    format!("{}-{hex}{suffix}", digest.algorithm())
         .parse()
         .map_err(|_| RegistryFault::malformed("a digest that is not a valid tag"))
 }

@@ -36,6 +36,15 @@ impl Digest {
         Self(format!("{}:{hex}", self.algorithm()).into())
     }
 
+    /// Computes a digest by the same algorithm as this one, of data that comes in pieces.
+    pub(crate) fn hasher(&self) -> DigestHasher {
+        match self.algorithm() {
+            "sha512" => DigestHasher::Sha512(Sha512::new()),
+            "sha384" => DigestHasher::Sha384(Sha384::new()),
+            _ => DigestHasher::Sha256(Sha256::new()),
+        }
+    }
+
     /// The whole text, `algorithm:hex`.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -57,6 +66,38 @@ impl Digest {
     pub(crate) fn short(&self) -> &str {
         let hex = self.hex();
         &hex[..hex.len().min(12)]
+    }
+}
+
+/// Computes a [`Digest`] of data that comes in pieces.
+#[derive(Debug, Clone)]
+pub(crate) enum DigestHasher {
+    /// By SHA-256.
+    Sha256(Sha256),
+    /// By SHA-384.
+    Sha384(Sha384),
+    /// By SHA-512.
+    Sha512(Sha512),
+}
+
+impl DigestHasher {
+    /// Adds the next piece.
+    pub(crate) fn update(&mut self, piece: &[u8]) {
+        match self {
+            Self::Sha256(hasher) => hasher.update(piece),
+            Self::Sha384(hasher) => hasher.update(piece),
+            Self::Sha512(hasher) => hasher.update(piece),
+        }
+    }
+
+    /// The digest of all pieces.
+    pub(crate) fn finish(self) -> Digest {
+        let (algorithm, hex) = match self {
+            Self::Sha256(hasher) => ("sha256", hex::encode(hasher.finalize())),
+            Self::Sha384(hasher) => ("sha384", hex::encode(hasher.finalize())),
+            Self::Sha512(hasher) => ("sha512", hex::encode(hasher.finalize())),
+        };
+        Digest(format!("{algorithm}:{hex}").into())
     }
 }
 
@@ -116,6 +157,11 @@ mod tests {
             let other: Digest = format!("{text}{}", "0".repeat(length)).parse().unwrap();
             let digest = other.of_same_algorithm(b"abc");
             assert_eq!(digest.algorithm(), other.algorithm());
+            let mut hasher = other.hasher();
+            for piece in [&b"a"[..], b"", b"bc"] {
+                hasher.update(piece);
+            }
+            assert_eq!(hasher.finish(), digest);
             assert_eq!(digest.as_str().parse::<Digest>().as_ref(), Ok(&digest));
         }
         let sha256 = Digest::sha256(b"");

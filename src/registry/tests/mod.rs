@@ -2,9 +2,11 @@
 
 mod authorization;
 mod blobs;
+mod copy;
 mod distribution;
 mod lists;
 mod live;
+mod live_copy;
 mod live_removal;
 mod manifests;
 mod model;

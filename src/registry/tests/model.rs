@@ -261,6 +261,9 @@ fn children_of(bytes: &[u8]) -> BTreeSet<String> {
 fn blobs_of(bytes: &[u8]) -> BTreeSet<String> {
     let manifest = json(bytes);
     let layers = manifest["layers"].as_array();
-    let layers = layers.into_iter().flatten().filter_map(digest_in);
+    let layers = layers.into_iter().flatten();
+    // As distribution does, it accepts layers that are elsewhere.
+    let layers = layers.filter(|layer| layer["urls"].is_null());
+    let layers = layers.filter_map(digest_in);
     layers.chain(digest_in(&manifest["config"])).collect()
 }
