@@ -37,10 +37,19 @@ pub(super) fn of(ready: &Ready, solved: &Solved, reports: &[TagReport]) -> Targe
         size: solved.size,
         destinations: exports
             .into_iter()
-            .filter_map(destination)
+            .filter_map(|export| destination(export, has_stayed(ready, reports)))
             .chain(special(&solved.special))
             .collect(),
     }
+}
+
+/// Whether all tags of `ready` pointed to its image before the run, so that nothing was pushed.
+fn has_stayed(ready: &Ready, reports: &[TagReport]) -> bool {
+    let name = &ready.planned.name;
+    let mut of_target = reports.iter().filter(|report| report.target == *name);
+    let first = of_target.next();
+    first.is_some_and(|first| first.end == TagEnd::Stayed)
+        && of_target.all(|report| report.end == TagEnd::Stayed)
 }
 
 /// The tag, and what is unusual about it.
@@ -87,10 +96,12 @@ fn special(files: &SpecialFiles) -> Option<String> {
     (!kinds.is_empty()).then(|| format!("with {}", kinds.join(", ")))
 }
 
-/// Returns where an export went, or `None` if it is only kept by the builder.
-fn destination(export: &Export) -> Option<String> {
+/// Returns where an export went, or `None` if it is only kept by the builder. `has_stayed` says that the image was in the
+/// registry already.
+fn destination(export: &Export, has_stayed: bool) -> Option<String> {
     let dest = export.dest.as_deref();
     match (export.sink(), dest) {
+        (Sink::None, _) if export.pushes() && has_stayed => Some("published before".to_owned()),
         (Sink::None, _) if export.pushes() => Some("pushed".to_owned()),
         (Sink::None, _) => None,
         (Sink::Docker, _) => Some("loaded into Docker".to_owned()),

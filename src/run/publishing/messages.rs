@@ -1,17 +1,22 @@
 //! What users read about publishing.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::Publication;
 use crate::credential::Provider;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::outcome::{FailureKind, SolveFailure};
-use crate::publish::journal::RunStatus;
-use crate::publisher::{MovedTags, PublishError, Record, Standing, TagEnd};
+use crate::publish::journal::file::{self, FoundJournal};
+use crate::publish::journal::{Journal, RunStatus};
+use crate::publisher::{MovedTags, PublishError, Record, Standing, TagEnd, TagReport};
 use crate::registry::RegistryError;
 use crate::run::refusal;
 use crate::types::TargetName;
 use crate::types::causes::in_one_line;
+
+/// The most interrupted runs that are reported.
+const OPEN_RUNS: usize = 3;
 
 /// Reports the repositories to which rbake may not push, each once.
 pub(super) fn denied(
@@ -68,10 +73,10 @@ fn guarantees_off(problem: Diagnostic) -> Diagnostic {
         .help("`--publish=buildx` pushes in this way without a warning")
 }
 
-/// What users should know about the tags of a run that succeeded.
-pub(super) fn about(moved: &MovedTags) -> Vec<Diagnostic> {
+/// What users should know about the tags of a run.
+pub(super) fn about(reports: &[TagReport]) -> Vec<Diagnostic> {
     let mut notices = Vec::new();
-    for report in &moved.reports {
+    for report in reports {
         let tag = report.tag.familiar();
         match &report.end {
             TagEnd::Set {
@@ -87,9 +92,22 @@ pub(super) fn about(moved: &MovedTags) -> Vec<Diagnostic> {
                 )
                 .help("`--force-backwards` moves it to the older commit"),
             ),
-            _ => {}
+            TagEnd::KeptComplete { is } => notices.push(
+                Diagnostic::information(
+                    "publish::kept",
+                    format!("`{tag}` stays at {is}: it is immutable, and was published before"),
+                )
+                .help("`--replace` moves it to the image of this run"),
+            ),
+            TagEnd::Set { .. } | TagEnd::Stayed => {}
         }
     }
+    notices
+}
+
+/// What could not be done although all tags are right.
+pub(super) fn incomplete(moved: &MovedTags) -> Vec<Diagnostic> {
+    let mut notices = Vec::new();
     if let Some(error) = &moved.blind {
         let message = format!(
             "runs that move the same tags at the same time cannot be seen: {}",
@@ -105,6 +123,40 @@ pub(super) fn about(moved: &MovedTags) -> Vec<Diagnostic> {
         notices.push(Diagnostic::warning("publish::record", message));
     }
     notices
+}
+
+/// Warnings about runs on this machine that were killed while they published.
+pub(super) fn open_runs(directory: &Path) -> Vec<Diagnostic> {
+    let found = file::unfinished(directory);
+    let killed = found.into_iter().filter(|found| !found.in_use);
+    let notice = |found: FoundJournal| {
+        let run = &found.run;
+        let problem = match &found.journal {
+            Ok(journal) => Diagnostic::warning(
+                "publish::open-run",
+                format!(
+                    "run {run} was interrupted while it published {}",
+                    tags_of(journal)
+                ),
+            ),
+            Err(error) => Diagnostic::warning("publish::journal", in_one_line(error)),
+        };
+        problem
+            .help(format!("`rbake resume {run}` finishes it"))
+            .help(format!("`rbake undo {run}` takes it back"))
+    };
+    killed.take(OPEN_RUNS).map(notice).collect()
+}
+
+/// The first tag of a run, and how many others there are.
+fn tags_of(journal: &Journal) -> String {
+    let mut tags = journal.entries.keys();
+    match (tags.next(), tags.len()) {
+        (None, _) => "nothing yet".to_owned(),
+        (Some(tag), 0) => format!("`{}`", tag.familiar()),
+        (Some(tag), 1) => format!("`{}` and another tag", tag.familiar()),
+        (Some(tag), more) => format!("`{}` and {more} other tags", tag.familiar()),
+    }
 }
 
 /// Warnings about the record of a run.

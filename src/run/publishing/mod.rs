@@ -30,6 +30,7 @@ use crate::publisher::{
     TagReport, WholeImage,
 };
 use crate::registry::Registries;
+use crate::types::blocking::unblock;
 use crate::types::{Clock, Environment, TargetName};
 
 pub(super) use commit::PublishedCommit;
@@ -122,8 +123,13 @@ impl Publishing {
             token.cancel();
         }));
         let directory = file::directory(tools.environment);
+        if let Some(directory) = directory.clone() {
+            for notice in unblock(move || messages::open_runs(&directory)).await {
+                tools.events.send(EventKind::Notice(notice));
+            }
+        }
         let record = Record::new(JournalTemplate {
-            directory: directory.clone(),
+            directory,
             revision: tools.commit.state.clone(),
             clock: tools.clock.clone(),
         });
@@ -189,10 +195,13 @@ impl Publishing {
         }
         match moved {
             Ok(moved) => {
-                for notice in messages::about(&moved) {
+                for notice in messages::incomplete(&moved) {
                     self.events.send(EventKind::Notice(notice));
                 }
                 reports.extend(moved.reports);
+                for notice in messages::about(&reports) {
+                    self.events.send(EventKind::Notice(notice));
+                }
                 Published {
                     reports,
                     problems: Vec::new(),
