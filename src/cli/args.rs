@@ -57,6 +57,18 @@ pub struct BakeArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
     pub(crate) force_backwards: Option<bool>,
 
+    /// Move mutable tags only if this target is built, too; it tests in its `RUN` steps. May be repeated
+    #[arg(long = "gate", value_name = "TARGET")]
+    pub(crate) gates: Vec<String>,
+
+    /// Build the image of this target for the command of `--gate-run`, without its tags; may be repeated
+    #[arg(long = "gate-image", value_name = "TARGET")]
+    pub(crate) gate_images: Vec<String>,
+
+    /// Move mutable tags only if this command succeeds; `$RBAKE_IMAGE_WEB` is the image of the target `web`
+    #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
+    pub(crate) gate_run: Option<String>,
+
     /// Tags that are set once and never moved, such as `build-*`; may be repeated. Replaces the list in `rbake.toml`
     #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
     pub(crate) immutable_tags: Vec<String>,
@@ -64,6 +76,10 @@ pub struct BakeArgs {
     /// Tags that may be moved, although they look immutable; may be repeated. Replaces the list in `rbake.toml`
     #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
     pub(crate) mutable_tags: Vec<String>,
+
+    /// What becomes of immutable tags if a target or a gate fails: keep, untag
+    #[arg(long, value_name = "ACTION", allow_hyphen_values = true)]
+    pub(crate) on_failure: Option<String>,
 
     /// Who pushes images: rbake (tags last, recorded), buildx (the builder, each target alone)
     #[arg(long, value_name = "MODE", allow_hyphen_values = true)]
@@ -162,9 +178,11 @@ pub(crate) fn parse(name: &str, words: &[String]) -> Result<BakeArgs, clap::Erro
     // An empty value means that the flag was not given.
     for value in [
         &mut args.builder,
+        &mut args.gate_run,
         &mut args.list,
         &mut args.log_file,
         &mut args.metadata_file,
+        &mut args.on_failure,
         &mut args.publish,
     ] {
         value.take_if(|value| value.is_empty());

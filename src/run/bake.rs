@@ -1,6 +1,6 @@
 //! Runs one bake: makes what all targets share, lowers each target, and hands them to the scheduler.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,12 @@ use super::cache_imports::CacheImports;
 use super::commits::{Commits, commits};
 use super::directories::Directories;
 use super::docker::{BuildingEngine, DockerEngines};
+use super::gates::GateCommand;
 use super::lower::{self, CacheSupport, Setting};
 use super::merged_caches::{self, SharedCache, SharingSolves};
 use super::publishing::{
     self, Publication, PublicationRules, PublishTools, PublishWishes, Published, PublishedCommit,
+    Publishing,
 };
 use super::scheduler::Ends;
 use super::shared_context::SharedContext;
@@ -36,7 +38,7 @@ use crate::publish::revision::CommitState;
 use crate::publish::settings::PublishSettings;
 use crate::types::blocking::unblock;
 use crate::types::shutdown::{CLOSE_TIMEOUT, CLOSE_TIMEOUT_AFTER_SECOND};
-use crate::types::{Environment, TargetName};
+use crate::types::{Clock, Environment, TargetName};
 
 /// Builds all targets of `prepared`.
 ///
@@ -54,7 +56,8 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
         events,
         stop,
     } = tools;
-    announce(&prepared.targets, &chosen, &environment, &events);
+    let (names, command) = names(&prepared.targets, &publish);
+    announce(&names, &prepared.targets, &chosen, &environment, &events);
     let builder = chosen.name.clone();
     let _silence = tell_of_silence(&chosen.connection, &events);
     let wishes = publish;
@@ -67,11 +70,6 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
         &wishes,
         &events,
     ));
-    let names: Vec<TargetName> = prepared
-        .targets
-        .iter()
-        .map(|ready| ready.planned.name.clone())
-        .collect();
     tracing::info!(%builder, targets = names.len(), "bake begins");
     let stopped = |reason: &_| Ok(Baked::stopped(&names, reason, started.elapsed(), &events));
     let (shared, commits, lease) = match unless_stopped(&stop, shared).await {
@@ -90,13 +88,14 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
     let rules = OwnedRules {
         settings: wishes.settings.clone(),
         commit: published.state.clone(),
+        untagged: wishes.gates.images.clone(),
     };
     let tools = PublishTools {
         wishes: &wishes,
         commit: &published,
         environment: &environment,
         credentials: &credentials,
-        clock,
+        clock: clock.clone(),
         events: &events,
         stop: &stop,
     };
@@ -118,7 +117,11 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
         sharing,
         publications: _,
     } = work;
-    let targets = scheduler::run(work, shared.halt.clone(), &stop, &events).await;
+    let mut targets = scheduler::run(work, shared.halt.clone(), &stop, &events).await;
+    if let Some(command) = command {
+        let end = run_gate(&command, &targets, &shared, &clock, &stop).await;
+        targets.push((command.name, Arc::new(end)));
+    }
     let exporting = merged_caches::export(&caches, &sharing, &targets, &shared, &stop);
     let publishing = finish_publishing(&shared, &targets);
     let (exported, published) = futures_util::join!(exporting, publishing);
@@ -150,7 +153,7 @@ fn facts_of(
         .iter()
         .filter_map(|(name, end)| match (&**end, ready.get(name)) {
             (TargetOutcome::Succeeded(solved), Some(ready)) => {
-                Some(facts::of(ready, solved, &published.reports))
+                Some(facts::of(ready, solved, published))
             }
             _ => None,
         });
@@ -163,12 +166,39 @@ async fn begin_publishing(
     tools: PublishTools<'_>,
     shared: &SharedContext,
 ) -> Result<(), Diagnostics> {
+    if publications.is_empty() && tools.wishes.gates.is_any() {
+        return Err(publishing::nothing_to_gate().into());
+    }
     if !publications.is_empty() {
-        let publishing = publishing::Publishing::begin(publications, tools).await?;
+        let publishing = Publishing::begin(publications, tools).await?;
         // It is set only here.
         let _ = shared.publishing.set(publishing);
     }
     Ok(())
+}
+
+/// Runs the command of a gate, if all targets have ended well.
+async fn run_gate(
+    command: &GateCommand,
+    ends: &Ends,
+    shared: &SharedContext,
+    clock: &Clock,
+    stop: &Stop,
+) -> TargetOutcome {
+    let reason = ends.iter().find_map(|(name, end)| match &**end {
+        TargetOutcome::Succeeded(_) => None,
+        TargetOutcome::Cancelled(reason) => Some(reason.clone()),
+        TargetOutcome::Failed(_) | TargetOutcome::Skipped { .. } => {
+            Some(CancelReason::FirstFailure(name.clone()))
+        }
+    });
+    if let Some(reason) = reason {
+        return command.cancelled(reason, &shared.events);
+    }
+    let publishing = shared.publishing.get();
+    let images = publishing.map_or_else(Vec::new, Publishing::images);
+    let (environment, events) = (&shared.setting.environment, &shared.events);
+    command.run(&images, environment, clock, events, stop).await
 }
 
 /// Moves mutable tags, if rbake publishes images.
@@ -188,15 +218,28 @@ async fn unless_stopped<T>(stop: &Stop, work: impl Future<Output = T>) -> Result
     }
 }
 
-/// Sends the start of the run, and warnings about how results are exported.
-fn announce(targets: &[Ready], chosen: &Chosen, environment: &Environment, events: &EventSink) {
+/// The names under which the parts of the run are shown: the targets, and the command of a gate.
+fn names(targets: &[Ready], wishes: &PublishWishes) -> (Vec<TargetName>, Option<GateCommand>) {
+    let names = targets.iter().map(|ready| ready.planned.name.clone());
+    let mut names: Vec<TargetName> = names.collect();
+    let command = wishes.gates.command.as_deref();
+    let command = command.and_then(|text| GateCommand::new(text, &names));
+    names.extend(command.as_ref().map(|command| command.name.clone()));
+    (names, command)
+}
+
+/// Sends the start of the run, which builds `names`, and warnings about how results are exported.
+fn announce(
+    names: &[TargetName],
+    targets: &[Ready],
+    chosen: &Chosen,
+    environment: &Environment,
+    events: &EventSink,
+) {
     events.send(EventKind::RunStarted {
         builder: chosen.name.clone(),
         driver: chosen.driver.name().to_owned(),
-        targets: targets
-            .iter()
-            .map(|ready| ready.planned.name.clone())
-            .collect(),
+        targets: names.to_vec(),
     });
     let notices = [
         no_output(targets, chosen, environment),
@@ -344,6 +387,7 @@ struct Work {
 struct OwnedRules {
     settings: PublishSettings,
     commit: Option<CommitState>,
+    untagged: BTreeSet<TargetName>,
 }
 
 /// Lowers all targets before the first one starts, so that problems of all targets are reported before any work.
@@ -370,6 +414,7 @@ fn work(
         let rules = PublicationRules {
             settings: &rules.settings,
             commit: rules.commit.as_ref(),
+            untagged: &rules.untagged,
         };
         if let Some(publication) = Publication::take(&mut target.spec, rules) {
             publications.insert(target.spec.target.clone(), publication);

@@ -1,14 +1,17 @@
 //! What the summary says about a built target: its names, and where its results went.
 
 use super::Ready;
+use super::publishing::Published;
 use crate::definition::model::{Export, ExportKind, Sink};
 use crate::outcome::{Solved, SpecialFiles, TargetFacts};
 use crate::publish::journal::PublishedTag;
 use crate::publisher::{TagEnd, TagReport};
 use crate::types::Digest;
 
-/// Returns the facts of `ready`, whose solve ended as `solved`. `reports` says what became of published tags.
-pub(super) fn of(ready: &Ready, solved: &Solved, reports: &[TagReport]) -> TargetFacts {
+/// Returns the facts of `ready`, whose solve ended as `solved`. `published` says what became of its tags.
+pub(super) fn of(ready: &Ready, solved: &Solved, published: &Published) -> TargetFacts {
+    let reports = &published.reports;
+    let is_ours = published.targets.contains(&ready.planned.name);
     let attributes = &ready.planned.attributes;
     let exports: Vec<&Export> = attributes
         .output
@@ -25,7 +28,7 @@ pub(super) fn of(ready: &Ready, solved: &Solved, reports: &[TagReport]) -> Targe
         attributes
             .tags
             .iter()
-            .map(|tag| with_end(&tag.value, reports))
+            .map(|tag| with_end(&tag.value, reports, is_ours))
             .collect()
     } else {
         Vec::new()
@@ -52,12 +55,13 @@ fn has_stayed(ready: &Ready, reports: &[TagReport]) -> bool {
         && of_target.all(|report| report.end == TagEnd::Stayed)
 }
 
-/// The tag, and what is unusual about it.
-fn with_end(tag: &str, reports: &[TagReport]) -> String {
+/// The tag, and what is unusual about it. `is_ours` says that rbake publishes it, not the builder.
+fn with_end(tag: &str, reports: &[TagReport], is_ours: bool) -> String {
     let reference = tag.parse().ok();
     let published = reference.and_then(|reference| PublishedTag::of(&reference));
     let report = published.and_then(|tag| reports.iter().find(|report| report.tag == tag));
     let end = match report.map(|report| &report.end) {
+        None if is_ours => "not moved".to_owned(),
         None | Some(TagEnd::Set { was: None, .. }) => return tag.to_owned(),
         Some(TagEnd::Set { was: Some(was), .. }) => format!("was {}", short(was)),
         Some(TagEnd::Stayed) => "unchanged".to_owned(),
@@ -130,7 +134,7 @@ mod tests {
             places,
             secrets: std::collections::BTreeMap::new(),
         };
-        of(&ready, &Solved::default(), &[]).destinations
+        of(&ready, &Solved::default(), &Published::default()).destinations
     }
 
     #[test]

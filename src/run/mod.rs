@@ -13,6 +13,7 @@ mod directories;
 mod docker;
 mod explain;
 mod facts;
+mod gates;
 mod ignorefiles;
 mod images;
 mod inline;
@@ -57,6 +58,7 @@ use locate::TargetPlaces;
 use secrets::{SecretPlaces, SecretSources};
 
 pub(crate) use bake::bake;
+pub(crate) use gates::{GateWishes, check as check_gates};
 pub(crate) use publishing::{PublishWishes, history};
 pub(crate) use scheduler::Stop;
 

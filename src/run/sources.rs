@@ -21,6 +21,8 @@ struct Stage {
     name: Option<String>,
     reads: BTreeSet<Read>,
     uses: BTreeSet<String>,
+    /// Whether it has a `RUN` instruction.
+    runs: bool,
 }
 
 /// A path that an instruction reads.
@@ -179,6 +181,17 @@ fn reached<'a>(stages: &'a [Stage], target: Option<&str>) -> Option<Vec<&'a Stag
     Some(reached)
 }
 
+/// Whether the stage `target` of `dockerfile` itself, or the last stage for `None`, has a `RUN` instruction. `None` if
+/// there is no such stage.
+pub(crate) fn has_run(dockerfile: &str, target: Option<&str>) -> Option<bool> {
+    let stages = stages(dockerfile);
+    let at = match target {
+        None => stages.len().checked_sub(1)?,
+        Some(name) => *numbered(&stages).get(&name.to_ascii_lowercase())?,
+    };
+    stages.get(at).map(|stage| stage.runs)
+}
+
 /// Returns the names of the stages of `dockerfile`, in lower case.
 pub(crate) fn stage_names(dockerfile: &str) -> Vec<String> {
     let stages = stages(dockerfile).into_iter();
@@ -216,7 +229,10 @@ fn stages(dockerfile: &str) -> Vec<Stage> {
         };
         match keyword.as_str() {
             "COPY" | "ADD" => copy(rest, line, stage),
-            "RUN" => mounts(rest, line, stage),
+            "RUN" => {
+                stage.runs = true;
+                mounts(rest, line, stage);
+            }
             _ => {}
         }
     }

@@ -7,10 +7,11 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::process::{ExitStatus, Output};
+use std::process::{ExitStatus, Output, Stdio};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
@@ -92,6 +93,65 @@ pub(crate) async fn finish(
         stdout,
         stderr,
     })
+}
+
+/// One of the two streams of a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OutputStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Runs `command` in its own process group until it ends, and passes on what it writes as it arrives. When `stop`
+/// completes, the group is ended, and the result is `None`.
+///
+/// # Errors
+/// It cannot be started or waited for.
+pub(crate) async fn stream(
+    command: &mut Command,
+    stop: impl Future<Output = ()>,
+    pass_on: impl Fn(OutputStream, Bytes),
+) -> io::Result<Option<ExitStatus>> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (mut child, group) = start(command, &OF_PROCESS).await?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let reading = async {
+        tokio::join!(
+            pass_all(stdout, |bytes| pass_on(OutputStream::Stdout, bytes)),
+            pass_all(stderr, |bytes| pass_on(OutputStream::Stderr, bytes)),
+        )
+    };
+    let mut reading = std::pin::pin!(reading);
+    let mut stop = std::pin::pin!(stop);
+    let mut all_read = false;
+    let status = loop {
+        tokio::select! {
+            () = &mut stop => {
+                group.end(&mut child).await;
+                return Ok(None);
+            }
+            _ = &mut reading, if !all_read => all_read = true,
+            status = child.wait() => break status,
+        }
+    };
+    group.leave();
+    if !all_read {
+        let _ = tokio::time::timeout(LEFT_OPEN, reading).await;
+    }
+    status.map(Some)
+}
+
+/// Passes on what arrives from a pipe, until it is closed.
+async fn pass_all(from: Option<impl AsyncRead + Unpin>, pass_on: impl Fn(Bytes)) {
+    let Some(mut from) = from else { return };
+    let mut buffer = vec![0; 16 << 10];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        pass_on(Bytes::copy_from_slice(
+            buffer.get(..length).unwrap_or_default(),
+        ));
+    }
 }
 
 /// Reads at most `limit` bytes. Then the pipe is closed: a program that writes more gets SIGPIPE instead of
@@ -199,7 +259,6 @@ impl Drop for ProcessGroup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Stdio;
     use std::time::Instant;
 
     fn shell(script: &str) -> Command {

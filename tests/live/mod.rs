@@ -14,6 +14,7 @@ mod docker;
 mod engine;
 mod export;
 mod faults;
+mod gates;
 mod gateway;
 mod mistakes;
 mod outputs;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::definition::{self, LoadedDefinition};
-use super::{build, privileges, publishing};
+use super::{build, gates, privileges, publishing};
 use crate::cli::args::BakeArgs;
 use crate::cli::exit::Exit;
 use crate::cli::logs::{self, LogPlace};
@@ -78,15 +78,13 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
     }
     // Show the warnings before planning: what was ignored in the definition may be the reason why the plan fails.
     screen.diagnostics(&loaded.definition.warnings);
-    let plan = plan::build(
-        &loaded.definition,
-        &plan::PlanRequest {
-            targets: &loaded.targets,
-            overrides: &overrides.sets,
-            policies_disabled: overrides.policies_disabled,
-            environment,
-        },
-    )?;
+    let request = plan::PlanRequest {
+        targets: &loaded.targets,
+        overrides: &overrides.sets,
+        policies_disabled: overrides.policies_disabled,
+        environment,
+    };
+    let (plan, gates) = gates::plan(&loaded.definition, &request, &args)?;
     checked(Diagnostics(not_text::asked_for(environment)), screen)?;
     screen.diagnostics(&plan.warnings);
     let surroundings = plan::Surroundings {
@@ -113,7 +111,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
     if run::lacks_a_context(&plan, &paths) {
         run::prepare(&plan, environment, &paths)?;
     }
-    let publish = publishing::wishes(&args, &loaded.folder, environment, screen)?;
+    let publish = publishing::wishes(&args, gates, &loaded.folder, environment, screen)?;
     let allowed = allowed.with_grants(&plan.grants);
     let metadata = metadata_place(&args, &plan, &allowed, &paths)?;
     signals.done();

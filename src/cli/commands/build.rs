@@ -102,6 +102,10 @@ pub(super) fn run(order: &BuildOrder<'_>, screen: &mut Screen) -> Exit {
         Ok(prepared) => prepared,
         Err(problems) => return screen.diagnostics(&problems),
     };
+    let empty = run::check_gates(&order.publish.gates, &prepared);
+    if empty.has_errors() {
+        return screen.diagnostics(&empty);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
@@ -298,7 +302,9 @@ fn tell(
         }
     };
     let exit = Exit::for_outcome(&baked.outcome);
-    let targets = baked.outcome.targets.clone();
+    // The command of a gate is shown as a target, but has no metadata.
+    let mut targets = baked.outcome.targets.clone();
+    targets.retain(|(name, _)| order.plan.targets.contains_key(name));
     let builder = baked.builder;
     let finished = reporter.finish(ReportEnding {
         facts: baked.facts,

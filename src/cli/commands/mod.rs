@@ -5,6 +5,7 @@ mod build;
 pub(super) mod builder;
 pub(super) mod completion;
 pub(super) mod definition;
+mod gates;
 mod privileges;
 mod publishing;
 pub(super) mod recovery;

@@ -8,12 +8,13 @@ use crate::cli::screen::Screen;
 use crate::diag::{Diagnostics, SourceMap};
 use crate::publish::settings::{FILE_NAME, PublishFlags, PublishSettings, SettingsFile};
 use crate::publisher::PublishForce;
-use crate::run::PublishWishes;
+use crate::run::{GateWishes, PublishWishes};
 use crate::types::Environment;
 
 /// Reads the settings, which are in `folder`, and shows their file to `screen`, so that problems can refer to it.
 pub(super) fn wishes(
     args: &BakeArgs,
+    gates: GateWishes,
     folder: &Path,
     environment: &Environment,
     screen: &mut Screen,
@@ -35,5 +36,6 @@ pub(super) fn wishes(
             backwards: args.force_backwards == Some(true),
             replace: args.replace == Some(true),
         },
+        gates,
     })
 }

@@ -23,6 +23,10 @@ const PROGRESS: Words = &[
     ("quiet", "errors only"),
     ("rawjson", "the progress of the builder as JSON"),
 ];
+const ON_FAILURE: Words = &[
+    ("keep", "they stay, for the images that are whole"),
+    ("untag", "they are taken back"),
+];
 const PUBLISH: Words = &[
     ("rbake", "tags last, and recorded"),
     ("buildx", "the builder, each target alone"),
@@ -149,6 +153,7 @@ impl<'e> KnownNames<'e> {
             "export_special" => words(EXPORT_SPECIAL),
             "files" | "log_file" | "metadata_file" => Candidates::files(),
             "list" => words(LIST),
+            "on_failure" => words(ON_FAILURE),
             "policy" => words(POLICY),
             "progress" => words(PROGRESS),
             "provenance" => words(PROVENANCE),

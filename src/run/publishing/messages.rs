@@ -8,7 +8,7 @@ use crate::credential::Provider;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::outcome::{FailureKind, SolveFailure};
 use crate::publish::journal::file::{self, FoundJournal};
-use crate::publish::journal::{Journal, RunStatus};
+use crate::publish::journal::{Journal, RunId, RunStatus};
 use crate::publisher::{MovedTags, PublishError, Record, Standing, TagEnd, TagReport};
 use crate::registry::RegistryError;
 use crate::run::refusal;
@@ -65,6 +65,56 @@ pub(super) fn elsewhere(target: &TargetName) -> Diagnostic {
         "target `{target}`: the builder pushes all tags at once, because it reaches another registry under this name than rbake does"
     );
     guarantees_off(Diagnostic::warning("publish::by-builder", message))
+}
+
+/// The error of a run with gates that publishes nothing.
+pub(in crate::run) fn nothing_to_gate() -> Diagnostic {
+    let message =
+        "a gate decides whether tags move, but this run moves none: no target is pushed by rbake";
+    Diagnostic::error(Class::Usage, "publish::ungated", message)
+        .help("push with `--push`, and not with `--publish=buildx`")
+}
+
+/// The errors for targets of a run with gates whose registry rbake does not reach.
+pub(super) fn ungated(standings: &BTreeMap<TargetName, Vec<Standing>>) -> Vec<Diagnostic> {
+    let unreachable = standings.iter().filter_map(|(target, standings)| {
+        standings.iter().find_map(|standing| match standing {
+            Standing::Unreachable(error) => Some((target, error)),
+            _ => None,
+        })
+    });
+    let problem = |(target, error): (&TargetName, &RegistryError)| {
+        let message = format!(
+            "target `{target}` cannot be published behind a gate, because rbake does not reach its registry: {}",
+            in_one_line(error)
+        );
+        Diagnostic::error(Class::Build, "publish::ungated", message)
+    };
+    unreachable.map(problem).collect()
+}
+
+/// The failure of a target of a run with gates that the builder has pushed to another registry.
+pub(super) fn ungated_elsewhere(target: &TargetName) -> SolveFailure {
+    let message = format!(
+        "`{target}` cannot be published behind a gate: the builder reaches another registry under this name than rbake does"
+    );
+    SolveFailure::new(FailureKind::Build, message)
+}
+
+/// The note that a failed run has no tags any more.
+pub(super) fn untagged(run: &RunId) -> Diagnostic {
+    let message = format!("the tags of run {run} are taken back");
+    Diagnostic::information("publish::untagged", message)
+}
+
+/// The error of a failed run whose tags could not be taken back.
+pub(super) fn not_untagged(run: &RunId, error: &PublishError) -> Diagnostic {
+    let message = format!(
+        "the tags of run {run} could not be taken back: {}",
+        in_one_line(error)
+    );
+    Diagnostic::error(Class::Publish, "publish::failed", message)
+        .help(format!("`rbake undo {run}` tries it again"))
 }
 
 fn guarantees_off(problem: Diagnostic) -> Diagnostic {

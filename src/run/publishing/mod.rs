@@ -10,12 +10,13 @@ mod publication;
 mod response;
 mod settle;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::gates::{GateImage, GateWishes};
 use super::scheduler::Ends;
 use super::{Ready, Stop, secrets};
 use crate::credential::Provider;
@@ -26,16 +27,17 @@ use crate::publish::class::TagClass;
 use crate::publish::journal::file;
 use crate::publish::settings::{PublishMode, PublishSettings};
 use crate::publisher::{
-    ImageToPublish, JournalTemplate, PublishError, PublishForce, Publisher, Record, Standing,
-    TagReport, WholeImage,
+    ImageToPublish, JournalTemplate, PublishError, PublishForce, Publisher, Record, RecoveryWish,
+    Standing, TagReport, WholeImage,
 };
-use crate::registry::Registries;
+use crate::registry::{Registries, RegistrySecurity};
 use crate::types::blocking::unblock;
 use crate::types::{Clock, Environment, TargetName};
 
 pub(super) use commit::PublishedCommit;
 pub(crate) use commit::history;
 use commit::published_commit;
+pub(super) use messages::nothing_to_gate;
 pub(super) use publication::{Publication, PublicationRules};
 pub(super) use settle::BuiltTarget;
 
@@ -46,6 +48,8 @@ pub(crate) struct PublishWishes {
     pub(crate) settings: PublishSettings,
     /// What the user allows beyond the rules.
     pub(crate) force: PublishForce,
+    /// What must succeed before mutable tags move.
+    pub(crate) gates: GateWishes,
 }
 
 /// Publishes the images of one run.
@@ -54,8 +58,12 @@ pub(super) struct Publishing {
     publisher: Publisher,
     /// What the registries had before the build, by target.
     standings: BTreeMap<TargetName, Vec<Standing>>,
+    /// Whether the run has a gate.
+    is_gated: bool,
     /// Whether repositories get a record of the run before the first tag is set.
     announces: bool,
+    /// Whether a failure takes back what the run has changed.
+    untags: bool,
     events: EventSink,
     done: Mutex<Done>,
     _stopper: AbortOnDropHandle<()>,
@@ -71,10 +79,12 @@ struct Done {
 /// What came of publishing.
 #[derive(Debug, Default)]
 pub(super) struct Published {
-    /// What became of each tag.
+    /// What became of each tag. Tags of [`Published::targets`] that are not in it have not moved.
     pub(super) reports: Vec<TagReport>,
     /// What went wrong.
     pub(super) problems: Vec<Diagnostic>,
+    /// The targets whose images rbake has published, not the builder.
+    pub(super) targets: BTreeSet<TargetName>,
 }
 
 /// Asks git for the commit that is published. Does not ask if nothing is pushed, or the builder pushes.
@@ -151,9 +161,12 @@ impl Publishing {
             let of_target = looked.by_ref().take(publication.images.len());
             standings.insert(target.clone(), of_target.collect::<Vec<_>>());
         }
-        let denied = messages::denied(publications, &standings, tools.credentials);
-        if denied.has_errors() {
-            return Err(denied);
+        let mut problems = messages::denied(publications, &standings, tools.credentials);
+        if tools.wishes.gates.is_any() {
+            problems.0.extend(messages::ungated(&standings));
+        }
+        if problems.has_errors() {
+            return Err(problems);
         }
         let moves_mutable = images
             .iter()
@@ -162,7 +175,9 @@ impl Publishing {
         Ok(Self {
             publisher,
             standings,
+            is_gated: tools.wishes.gates.is_any(),
             announces: moves_mutable,
+            untags: tools.wishes.gates.untags,
             events: tools.events.clone(),
             done: Mutex::default(),
             _stopper: stopper,
@@ -175,14 +190,13 @@ impl Publishing {
             matches!(**end, TargetOutcome::Succeeded(_))
         };
         let Done { whole, mut reports } = self.take_done();
+        let targets = whole.iter().map(|whole| whole.image.target.clone());
+        let targets: BTreeSet<TargetName> = targets.collect();
         if !ends.iter().all(has_succeeded) {
-            // The failure of the targets is the failure of the run. This only tidies up.
-            if let Err(error) = self.publisher.end(true).await {
-                tracing::warn!(cause = %error, "the end of the run is not recorded");
-            }
             return Published {
+                problems: self.tidy(&whole).await,
                 reports,
-                problems: Vec::new(),
+                targets,
             };
         }
         let moved = self.publisher.move_mutable(&whole).await;
@@ -205,13 +219,62 @@ impl Publishing {
                 Published {
                     reports,
                     problems: Vec::new(),
+                    targets,
                 }
             }
             Err(error) => Published {
                 reports,
                 problems: vec![self.failed(&error)],
+                targets,
             },
         }
+    }
+
+    /// After a target or a gate has failed, which is the failure of the run: records that, and takes the immutable tags
+    /// back if the user wants that.
+    async fn tidy(&self, whole: &[WholeImage]) -> Vec<Diagnostic> {
+        if let Err(error) = self.publisher.end(true).await {
+            tracing::warn!(cause = %error, "the end of the run is not recorded");
+        }
+        let Some(run) = self.publisher.record().run().filter(|_| self.untags) else {
+            return Vec::new();
+        };
+        let security = whole
+            .first()
+            .map_or(RegistrySecurity::Required, |whole| whole.image.security);
+        let planned = self.publisher.plan_recovery(RecoveryWish::Undo, security);
+        let undone = match planned.await {
+            Ok(Some(recovery)) => self.publisher.recover(&recovery, security).await.map(drop),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        match undone {
+            Ok(()) => {
+                let notice = messages::untagged(&run);
+                self.events.send(EventKind::Notice(notice));
+                Vec::new()
+            }
+            Err(error) => vec![messages::not_untagged(&run, &error)],
+        }
+    }
+
+    /// The images that are in a registry so far, for the command of a gate.
+    pub(super) fn images(&self) -> Vec<GateImage> {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut images: Vec<GateImage> = Vec::new();
+        for whole in &done.whole {
+            // An image in several repositories is the same in each.
+            if images
+                .iter()
+                .all(|image| image.target != whole.image.target)
+            {
+                images.push(GateImage {
+                    target: whole.image.target.clone(),
+                    name: format!("{}@{}", whole.image.repository, whole.manifest.digest()),
+                });
+            }
+        }
+        images
     }
 
     fn failed(&self, error: &PublishError) -> Diagnostic {

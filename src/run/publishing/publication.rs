@@ -1,5 +1,7 @@
 //! The export of a target that rbake publishes, and the forms in which the builder is asked for it.
 
+use std::collections::BTreeSet;
+
 use crate::engine::spec::{Exporter, SolveExport, SolveSpec};
 use crate::golang::strconv;
 use crate::publish::class::TagClass;
@@ -9,7 +11,7 @@ use crate::publish::revision::CommitState;
 use crate::publish::settings::{PublishMode, PublishSettings};
 use crate::publisher::ImageToPublish;
 use crate::registry::RegistrySecurity;
-use crate::types::{ImageName, ImageRepository};
+use crate::types::{ImageName, ImageRepository, TargetName};
 
 const PUSH_BY_DIGEST: &str = "push-by-digest";
 const INSECURE: &str = "registry.insecure";
@@ -19,6 +21,8 @@ const INSECURE: &str = "registry.insecure";
 pub(in crate::run) struct PublicationRules<'a> {
     pub(in crate::run) settings: &'a PublishSettings,
     pub(in crate::run) commit: Option<&'a CommitState>,
+    /// The targets whose images are pushed without their tags.
+    pub(in crate::run) untagged: &'a BTreeSet<TargetName>,
 }
 
 /// The export of a target that rbake publishes.
@@ -77,6 +81,11 @@ impl Publication {
         }
         if images.is_empty() {
             return None;
+        }
+        if rules.untagged.contains(&spec.target) {
+            for image in &mut images {
+                image.tags.clear();
+            }
         }
         let annotation = rules.commit.filter(|_| has_index(spec, export));
         let mut original = export.clone();

@@ -109,6 +109,9 @@ impl Publishing {
             found.manifest = self.pushed(found.image, &digest).await?;
         }
         if found.iter().any(|found| found.manifest.is_none()) {
+            if self.is_gated {
+                return Err(messages::ungated_elsewhere(&built.spec.target));
+            }
             // The builder has pushed to another registry: it knows this one by another address or a mirror.
             let notice = messages::elsewhere(&built.spec.target);
             self.events.send(EventKind::Notice(notice));
