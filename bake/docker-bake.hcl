@@ -2,6 +2,7 @@
 #
 #   rbake                      web and celery
 #   rbake production --push    all four services, pushed
+#   rbake essential --push --gate check            pushed, and released only if the tests succeed
 #   rbake test --load          the image that runs the tests
 #   rbake base-image --push --pull --no-cache      the base image, once a week
 #
@@ -125,6 +126,17 @@ target "test" {
   tags       = ["${image("test")}:latest"]
   cache-from = cache_from("test")
   cache-to   = cache_to("test")
+}
+
+target "check" {
+  description = "Runs the tests that need no services; a gate"
+  inherits    = ["_site"]
+  target      = "check"
+  args = {
+    SKIP_JS_BUILD = "1"
+    SKIP_CHROMIUM = "1"
+  }
+  cache-from = cache_from("test")
 }
 
 target "web" {

@@ -210,7 +210,7 @@ async fn an_interrupt_ends_the_command_and_no_mutable_tag_moves() {
     let begun = gated.project.path().join("begun");
     while !begun.exists() {
         assert!(child.try_wait().unwrap().is_none());
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     let id = child.id().to_string();
     let sent = Command::new("kill").args(["-INT", &id]).status().unwrap();
