@@ -61,6 +61,9 @@ pub struct Solved {
     pub elapsed: Duration,
     /// The compressed size of the exported image in bytes, or `None` if the daemon does not report it.
     pub size: Option<u64>,
+    /// The digest of the image that the daemon made, also if the response names another one: that which is in the
+    /// registry already.
+    pub(crate) made: Option<Digest>,
     /// Files with special privileges that were written into directories of this machine.
     pub(crate) special: SpecialFiles,
 }

@@ -37,6 +37,21 @@ pub(super) async fn size(connection: &Connection, digest: &Digest) -> Option<u64
     Some(total)
 }
 
+/// The manifests of the platforms of the image `digest`, in its order. Those are what its content is: an index also has
+/// attestations, which have times. `None` if it cannot be read.
+pub(super) async fn manifests(connection: &Connection, digest: &Digest) -> Option<Vec<Digest>> {
+    let top = manifest(connection, digest).await?;
+    let Some(entries) = top.get("manifests").and_then(Value::as_array) else {
+        return Some(vec![digest.clone()]);
+    };
+    let images = entries
+        .iter()
+        .filter(|entry| entry["annotations"].get(REFERENCE_TYPE).is_none());
+    images
+        .map(|entry| entry["digest"].as_str()?.parse().ok())
+        .collect()
+}
+
 /// The sum of the sizes that a manifest states. `None` if it is not an image manifest, or if a size is missing.
 fn content_size(manifest: &Value) -> Option<u64> {
     let layers = manifest["layers"].as_array()?;

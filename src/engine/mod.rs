@@ -137,6 +137,14 @@ impl Engine {
         image::size(&self.connection, digest).await
     }
 
+    /// The manifests of the platforms of the image `digest`. `None` if the daemon does not have it.
+    pub(crate) async fn image_manifests(
+        &self,
+        digest: &crate::types::Digest,
+    ) -> Option<Vec<crate::types::Digest>> {
+        image::manifests(&self.connection, digest).await
+    }
+
     /// A content of the daemon's store, such as a manifest. `None` if it cannot be read, or has more than `limit` bytes.
     /// Its digest was checked.
     pub(crate) async fn content(

@@ -121,6 +121,7 @@ pub(super) async fn run(
         build_ref: spec.build_ref.to_string(),
         elapsed: started.elapsed(),
         size: None,
+        made: None,
         special: SpecialFiles::default(),
     })
 }

@@ -21,6 +21,7 @@ mod find;
 mod history;
 mod image;
 mod immutable;
+mod kept_content;
 mod mutable;
 mod record;
 mod recover;
@@ -35,6 +36,7 @@ pub(crate) use error::PublishError;
 pub(crate) use find::{recorded_run, recorded_runs};
 pub(crate) use history::RunHistory;
 pub(crate) use image::{ImageToPublish, TagEnd, TagReport, WholeImage};
+pub(crate) use kept_content::KeptContents;
 pub(crate) use mutable::MovedTags;
 pub(crate) use record::{JournalTemplate, Record};
 pub(crate) use recover::{Recovered, RecoveryWish};
@@ -58,6 +60,7 @@ pub(crate) struct Publisher {
     revision: Option<CommitState>,
     history: RunHistory,
     force: PublishForce,
+    kept: KeptContents,
 }
 
 impl Publisher {
@@ -75,7 +78,14 @@ impl Publisher {
             revision,
             history,
             force,
+            kept: KeptContents::nothing(),
         }
+    }
+
+    /// Reads contents that are kept on this machine from there.
+    pub(crate) fn with_kept(mut self, kept: KeptContents) -> Self {
+        self.kept = kept;
+        self
     }
 
     /// The record of the run.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use futures_util::future::join_all;
 
-use super::{ImageToPublish, Publisher};
+use super::{ImageToPublish, KeptContents, Publisher};
 use crate::publish::compare::{
     Comparison, ImageContent, ImageSide, MANIFEST_LIMIT, STATEMENT_LIMIT, compare, with_revision,
 };
@@ -37,7 +37,7 @@ pub(crate) enum Sameness {
 
 impl Publisher {
     /// Compares the image whose top-level manifest is `ours` with `theirs`, which the registry has. Reads attestations
-    /// only if all else is equal: two requests for each.
+    /// only if all else is equal: two requests for each, unless they are kept on this machine.
     pub(crate) async fn compare(
         &self,
         image: &ImageToPublish,
@@ -64,11 +64,11 @@ impl Publisher {
                 Comparison::Undecided { missing } => missing,
             };
             let reads = missing.into_iter().map(|(side, digest)| {
-                let repository = &repository;
+                let (repository, kept) = (&repository, &self.kept);
                 async move {
                     let found = match side {
                         ImageSide::Ours => reader.read(&digest, limit(round)).await,
-                        ImageSide::Theirs => read(repository, &digest, round).await,
+                        ImageSide::Theirs => read(repository, kept, &digest, round).await,
                     };
                     (side, digest, found)
                 }
@@ -118,10 +118,21 @@ const fn limit(round: usize) -> usize {
 
 /// Reads an attestation manifest in the first round, and a statement afterwards. `None` if that fails: then the images
 /// count as different.
-async fn read(repository: &RemoteRepository, digest: &Digest, round: usize) -> Option<Bytes> {
-    if round == 0 {
-        let manifest = repository.get(&TagOrDigest::Digest(digest.clone())).await;
-        return Some(manifest.ok()??.bytes().clone());
+async fn read(
+    repository: &RemoteRepository,
+    kept: &KeptContents,
+    digest: &Digest,
+    round: usize,
+) -> Option<Bytes> {
+    if let Some(content) = kept.read(digest).await {
+        return Some(content);
     }
-    repository.get_blob(digest, limit(round)).await.ok()?
+    let content = if round == 0 {
+        let manifest = repository.get(&TagOrDigest::Digest(digest.clone())).await;
+        manifest.ok()??.bytes().clone()
+    } else {
+        repository.get_blob(digest, limit(round)).await.ok()??
+    };
+    kept.keep(digest, &content).await;
+    Some(content)
 }

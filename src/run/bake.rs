@@ -18,6 +18,7 @@ use super::publishing::{
     self, Publication, PublicationRules, PublishTools, PublishWishes, Published, PublishedCommit,
     Publishing,
 };
+use super::ran_steps::RanSteps;
 use super::scheduler::Ends;
 use super::shared_context::SharedContext;
 use super::target::TargetRun;
@@ -36,6 +37,7 @@ use crate::outcome::{
 };
 use crate::publish::revision::CommitState;
 use crate::publish::settings::PublishSettings;
+use crate::registry::Registries;
 use crate::types::blocking::unblock;
 use crate::types::shutdown::{CLOSE_TIMEOUT, CLOSE_TIMEOUT_AFTER_SECOND};
 use crate::types::{Clock, Environment, TargetName};
@@ -61,15 +63,17 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
     let builder = chosen.name.clone();
     let _silence = tell_of_silence(&chosen.connection, &events);
     let wishes = publish;
-    let shared = Box::pin(shared(
-        &prepared,
-        chosen,
-        Arc::clone(&credentials),
+    let (registries, _stopper) = registries(&credentials, &clock, &stop);
+    let parts = SharedParts {
+        credentials: Arc::clone(&credentials),
+        registries,
         export_special,
-        &environment,
-        &wishes,
-        &events,
-    ));
+        environment: &environment,
+        wishes: &wishes,
+        events: &events,
+        clock: &clock,
+    };
+    let shared = Box::pin(shared(&prepared, chosen, parts));
     tracing::info!(%builder, targets = names.len(), "bake begins");
     let stopped = |reason: &_| Ok(Baked::stopped(&names, reason, started.elapsed(), &events));
     let (shared, commits, lease) = match unless_stopped(&stop, shared).await {
@@ -95,9 +99,9 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
         commit: &published,
         environment: &environment,
         credentials: &credentials,
+        registries: &shared.registries,
         clock: clock.clone(),
         events: &events,
-        stop: &stop,
     };
     let work = async {
         let work = lowered(prepared.targets, &shared, commits, rules).await?;
@@ -282,16 +286,48 @@ fn tell_of_silence(connection: &Connection, events: &EventSink) -> AbortOnDropHa
     }))
 }
 
+/// What the targets share and the caller has.
+struct SharedParts<'a> {
+    credentials: Arc<Provider>,
+    registries: Registries,
+    export_special: SpecialPolicy,
+    environment: &'a Environment,
+    wishes: &'a PublishWishes,
+    events: &'a EventSink,
+    clock: &'a Clock,
+}
+
+/// The registries of the run. Their requests end when the run is stopped, as long as the handle is not dropped.
+fn registries(
+    credentials: &Provider,
+    clock: &Clock,
+    stop: &Stop,
+) -> (Registries, AbortOnDropHandle<()>) {
+    let stopping = CancellationToken::new();
+    let (stop, token) = (stop.clone(), stopping.clone());
+    let stopper = AbortOnDropHandle::new(tokio::spawn(async move {
+        stop.requested().await;
+        token.cancel();
+    }));
+    let registries = Registries::new(credentials.clone(), clock.clone(), stopping);
+    (registries, stopper)
+}
+
 /// Makes what all targets share. The builder, git and Docker are asked at the same time.
 async fn shared(
     prepared: &Prepared,
     chosen: Chosen,
-    credentials: Arc<Provider>,
-    export_special: SpecialPolicy,
-    environment: &Environment,
-    wishes: &PublishWishes,
-    events: &EventSink,
+    parts: SharedParts<'_>,
 ) -> Result<(Arc<SharedContext>, SharedCommits, Option<Lease>), Diagnostics> {
+    let SharedParts {
+        credentials,
+        registries,
+        export_special,
+        environment,
+        wishes,
+        events,
+        clock,
+    } = parts;
     let targets = &prepared.targets;
     let compress = !chosen.endpoint.is_local();
     let (driver, builder) = (chosen.driver, BuildingEngine::of(&chosen));
@@ -336,6 +372,9 @@ async fn shared(
         export_special,
         events: events.clone(),
         imports: CacheImports::default(),
+        steps: RanSteps::default(),
+        registries,
+        clock: clock.clone(),
         publishing: OnceLock::new(),
         halt: CancellationToken::new(),
     };

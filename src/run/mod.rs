@@ -25,6 +25,7 @@ mod node;
 mod outputs;
 mod publishing;
 mod push;
+mod ran_steps;
 mod refusal;
 mod registries;
 mod scheduler;

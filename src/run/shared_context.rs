@@ -9,6 +9,7 @@ use super::directories::Directories;
 use super::docker::DockerEngines;
 use super::lower::{self, Setting};
 use super::publishing::Publishing;
+use super::ran_steps::RanSteps;
 use super::registries;
 use crate::builder::Driver;
 use crate::credential::Provider;
@@ -16,6 +17,8 @@ use crate::engine::Engine;
 use crate::engine::session::export::SpecialPolicy;
 use crate::event::EventSink;
 use crate::outcome::SolveFailure;
+use crate::registry::Registries;
+use crate::types::Clock;
 
 /// What all targets of a bake share.
 pub(super) struct SharedContext {
@@ -29,6 +32,11 @@ pub(super) struct SharedContext {
     pub(super) export_special: SpecialPolicy,
     pub(super) events: EventSink,
     pub(super) imports: CacheImports,
+    pub(super) steps: RanSteps,
+    /// The registries, for requests that rbake makes itself.
+    pub(super) registries: Registries,
+    /// The time.
+    pub(super) clock: Clock,
     /// Publishes the images. Empty if the builder pushes, or nothing is pushed.
     pub(super) publishing: OnceLock<Publishing>,
     /// Cancels every target of the run.

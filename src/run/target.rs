@@ -107,6 +107,7 @@ impl TargetRun {
             Some(inline) => inline.events(&self.shared.events),
             None => self.shared.events.clone(),
         };
+        let events = self.shared.steps.watch(&events);
         let events = if spec.cache_imports.is_empty() {
             events
         } else {
@@ -193,6 +194,7 @@ impl TargetRun {
         if let Some(digest) = solved.digest() {
             let asked = tokio::time::timeout(SIZE_TIMEOUT, self.shared.engine.image_size(&digest));
             solved.size = asked.await.ok().flatten();
+            solved.made = Some(digest);
         }
     }
 
@@ -237,7 +239,7 @@ impl TargetRun {
         if let Some(notice) = not_kept(&spec.target, &solved.special) {
             self.shared.events.send(EventKind::Notice(notice));
         }
-        if solved.size.is_none() {
+        if solved.made.is_none() {
             self.measure(solved).await;
         }
         Ok(())

@@ -156,7 +156,6 @@ impl Environment {
 
     /// The directory for data that can be created again: `RBAKE_CACHE_DIR`, or else `$XDG_CACHE_HOME/rbake`, or
     /// else `~/.cache/rbake`.
-    #[expect(dead_code, reason = "what is fetched will be kept there")]
     pub(crate) fn cache_dir(&self) -> Option<PathBuf> {
         self.own_dir("RBAKE_CACHE_DIR", "XDG_CACHE_HOME", ".cache")
     }

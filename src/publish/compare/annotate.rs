@@ -1,4 +1,4 @@
-//! Records the revision in an index.
+//! Records facts in the annotations of an index or a manifest.
 
 use std::fmt::Write as _;
 
@@ -25,14 +25,41 @@ pub(crate) fn with_revision(
     revision: &CommitState,
     created: Option<&str>,
 ) -> Result<Vec<u8>, ManifestError> {
-    let mut index: RawObject = manifest::parse(raw)?;
+    let index: RawObject = manifest::parse(raw)?;
     if !manifest::is_index(&index) {
         return Err(ManifestError::NotAnIndex);
     }
-    let mut annotations = annotations(&index)?;
-    let mut changed = set(&mut annotations, REVISION, &revision.to_string());
-    if let Some(created) = created {
-        changed |= set(&mut annotations, CREATED, created);
+    let revision = revision.to_string();
+    let mut new = vec![(REVISION, revision.as_str())];
+    new.extend(created.map(|created| (CREATED, created)));
+    annotated(raw, index, &new)
+}
+
+/// Returns the index or manifest `raw` with the annotations `new`, in the same way as [`with_revision`].
+///
+/// # Errors
+/// Its annotations are not texts, or it is too large, before or after the change.
+pub(crate) fn with_annotations(raw: &[u8], new: &[(&str, &str)]) -> Result<Vec<u8>, ManifestError> {
+    annotated(raw, manifest::parse(raw)?, new)
+}
+
+/// The annotation `name` of the index or manifest `raw`. `None` if it has none, or is not valid.
+pub(crate) fn annotation(raw: &[u8], name: &str) -> Option<String> {
+    let found: RawObject = manifest::parse(raw).ok()?;
+    let annotations = annotations(&found).ok()?;
+    let (_, value) = annotations.iter().find(|(key, _)| key == name)?;
+    serde_json::from_str(value).ok()
+}
+
+fn annotated(
+    raw: &[u8],
+    mut manifest: RawObject,
+    new: &[(&str, &str)],
+) -> Result<Vec<u8>, ManifestError> {
+    let mut annotations = annotations(&manifest)?;
+    let mut changed = false;
+    for (name, value) in new {
+        changed |= set(&mut annotations, name, value);
     }
     if !changed {
         return Ok(raw.to_vec());
@@ -40,11 +67,15 @@ pub(crate) fn with_revision(
     let indented = raw.starts_with(b"{\n  \"");
     let text = object(&annotations, if indented { Some(2) } else { None });
     let text = RawValue::from_string(text).map_err(ManifestError::Form)?;
-    match index.0.iter_mut().find(|(name, _)| name == "annotations") {
+    match manifest
+        .0
+        .iter_mut()
+        .find(|(name, _)| name == "annotations")
+    {
         Some((_, value)) => *value = text,
-        None => index.0.push(("annotations".to_owned(), text)),
+        None => manifest.0.push(("annotations".to_owned(), text)),
     }
-    let members: Vec<(String, String)> = index
+    let members: Vec<(String, String)> = manifest
         .0
         .into_iter()
         .map(|(name, value)| (name, value.get().to_owned()))

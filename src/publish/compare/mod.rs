@@ -19,7 +19,7 @@ use crate::types::Digest;
 use crate::types::causes::in_one_line;
 use crate::types::terminal::visible;
 
-pub(crate) use annotate::{CREATED, REVISION, with_revision};
+pub(crate) use annotate::{CREATED, REVISION, annotation, with_annotations, with_revision};
 pub(crate) use manifest::{MANIFEST_LIMIT, ManifestError};
 pub(crate) use statement::{STATEMENT_LIMIT, StatementError};
 

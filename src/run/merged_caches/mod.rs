@@ -2,8 +2,12 @@
 //!
 //! buildx lets each target export its own cache there, and the last one replaces the others.
 
+mod stored;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use stored::{CacheOwner, StoredCache};
 
 use super::caches::{self, ServedCaches};
 use super::directories::{Directories, Served};
@@ -207,6 +211,21 @@ pub(super) async fn export(
             return None;
         }
         let names = names(solves.iter().map(|(_, spec)| &spec.target));
+        let built = ends.iter().filter_map(|(name, end)| match &**end {
+            TargetOutcome::Succeeded(solved) if cache.targets.contains(name) => {
+                Some((name, solved))
+            }
+            _ => None,
+        });
+        let built: Vec<_> = built.collect();
+        let stored = StoredCache::of(cache, &built, &shared.registries, &shared.engine).await;
+        if let Some(stored) = &stored
+            && !shared.steps.any()
+            && stored.is_current().await
+        {
+            tracing::info!(cache = %cache.place(), "the cache holds these images already");
+            return None;
+        }
         let name = format!("export the cache of {names} to {}", cache.place());
         let notice = Notice::begin(&shared.events, &format!("cache-{place}"), &name);
         let exported = tokio::select! {
@@ -217,6 +236,11 @@ pub(super) async fn export(
             }
             exported = export_one(cache, &solves, shared) => exported,
         };
+        if let (Ok(()), Some(stored)) = (&exported, &stored) {
+            let environment = &shared.setting.environment;
+            let owner = CacheOwner::of(&cache.targets, environment, &shared.clock);
+            stored.record(&owner).await;
+        }
         notice.end(
             exported
                 .as_ref()

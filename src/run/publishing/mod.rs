@@ -13,12 +13,9 @@ mod settle;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
-
 use super::gates::{GateImage, GateWishes};
 use super::scheduler::Ends;
-use super::{Ready, Stop, secrets};
+use super::{Ready, secrets};
 use crate::credential::Provider;
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::event::{EventKind, EventSink};
@@ -27,8 +24,8 @@ use crate::publish::class::TagClass;
 use crate::publish::journal::file;
 use crate::publish::settings::{PublishMode, PublishSettings};
 use crate::publisher::{
-    ImageToPublish, JournalTemplate, PublishError, PublishForce, Publisher, Record, RecoveryWish,
-    Standing, TagReport, WholeImage,
+    ImageToPublish, JournalTemplate, KeptContents, PublishError, PublishForce, Publisher, Record,
+    RecoveryWish, Standing, TagReport, WholeImage,
 };
 use crate::registry::{Registries, RegistrySecurity};
 use crate::types::blocking::unblock;
@@ -66,7 +63,6 @@ pub(super) struct Publishing {
     untags: bool,
     events: EventSink,
     done: Mutex<Done>,
-    _stopper: AbortOnDropHandle<()>,
 }
 
 /// What has been done so far.
@@ -112,9 +108,9 @@ pub(super) struct PublishTools<'a> {
     pub(super) commit: &'a PublishedCommit,
     pub(super) environment: &'a Environment,
     pub(super) credentials: &'a Provider,
+    pub(super) registries: &'a Registries,
     pub(super) clock: Clock,
     pub(super) events: &'a EventSink,
-    pub(super) stop: &'a Stop,
 }
 
 impl Publishing {
@@ -126,12 +122,6 @@ impl Publishing {
         publications: &BTreeMap<TargetName, Publication>,
         tools: PublishTools<'_>,
     ) -> Result<Self, Diagnostics> {
-        let stopping = CancellationToken::new();
-        let (stop, token) = (tools.stop.clone(), stopping.clone());
-        let stopper = AbortOnDropHandle::new(tokio::spawn(async move {
-            stop.requested().await;
-            token.cancel();
-        }));
         let directory = file::directory(tools.environment);
         if let Some(directory) = directory.clone() {
             for notice in unblock(move || messages::open_runs(&directory)).await {
@@ -141,16 +131,16 @@ impl Publishing {
         let record = Record::new(JournalTemplate {
             directory,
             revision: tools.commit.state.clone(),
-            clock: tools.clock.clone(),
+            clock: tools.clock,
         });
-        let registries = Registries::new(tools.credentials.clone(), tools.clock, stopping);
         let publisher = Publisher::new(
-            registries,
+            tools.registries.clone(),
             record,
             tools.commit.state.clone(),
             tools.commit.history(),
             tools.wishes.force,
         );
+        let publisher = publisher.with_kept(KeptContents::of(tools.environment));
         let images: Vec<ImageToPublish> = publications
             .values()
             .flat_map(|publication| publication.images.iter().cloned())
@@ -180,7 +170,6 @@ impl Publishing {
             untags: tools.wishes.gates.untags,
             events: tools.events.clone(),
             done: Mutex::default(),
-            _stopper: stopper,
         })
     }
 

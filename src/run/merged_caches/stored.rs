@@ -1,0 +1,149 @@
+//! What is recorded at a cache in a registry: whose it is, and which images it holds.
+//!
+//! A cache that holds the images of this run already is not exported again. The steps that made these images were found in
+//! caches, so nothing new would be in it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{SharedCache, form};
+use crate::engine::Engine;
+use crate::engine::spec::CacheBackend;
+use crate::golang::strconv;
+use crate::outcome::Solved;
+use crate::publish::compare::{CREATED, annotation, with_annotations};
+use crate::registry::{
+    RawManifest, Registries, RegistryError, RegistrySecurity, RemoteRepository, TagOrDigest,
+};
+use crate::types::{Clock, Digest, Environment, ImageRepository, ImageTag, TargetName};
+
+/// The annotation with what the cache holds.
+const IMAGES: &str = "vnd.rbake.cache.images";
+const BRANCH: &str = "vnd.rbake.cache.branch";
+const PULL_REQUEST: &str = "vnd.rbake.cache.pull-request";
+const TARGETS: &str = "vnd.rbake.cache.target";
+
+/// A cache in a registry, and what this run would store there.
+pub(super) struct StoredCache {
+    repository: RemoteRepository,
+    tag: TagOrDigest,
+    /// What the cache will hold. `None` if a target makes no image, so that this is not known.
+    images: Option<String>,
+}
+
+impl StoredCache {
+    /// The place of `cache`, which will hold `targets`. `None` if it is not in a registry.
+    pub(super) async fn of(
+        cache: &SharedCache,
+        targets: &[(&TargetName, &Solved)],
+        registries: &Registries,
+        engine: &Engine,
+    ) -> Option<Self> {
+        let image = cache.cache.image.as_ref()?;
+        if cache.cache.backend != CacheBackend::Registry {
+            return None;
+        }
+        let insecure = cache.cache.extra.get("registry.insecure");
+        let security = match insecure.and_then(|value| strconv::parse_bool(value)) {
+            Some(true) => RegistrySecurity::Waived,
+            _ => RegistrySecurity::Required,
+        };
+        let repository = ImageRepository::of(image.reference());
+        Some(Self {
+            repository: registries.repository(&repository, security),
+            tag: TagOrDigest::Tag(ImageTag::of(image.reference())?),
+            images: images(cache, targets, engine).await,
+        })
+    }
+
+    /// Whether the cache holds the images of this run already. If the registry cannot be asked, it does not.
+    pub(super) async fn is_current(&self) -> bool {
+        let Some(images) = &self.images else {
+            return false;
+        };
+        match self.repository.get(&self.tag).await {
+            Ok(Some(manifest)) => annotation(manifest.bytes(), IMAGES).as_ref() == Some(images),
+            Ok(None) | Err(_) => false,
+        }
+    }
+
+    /// Records whose the cache is, after it was exported. The cache is as good without this, so a failure is only logged.
+    pub(super) async fn record(&self, owner: &CacheOwner) {
+        if let Err(error) = self.try_record(owner).await {
+            tracing::warn!(cause = %error, "the cache has no record of its owner");
+        }
+    }
+
+    async fn try_record(&self, owner: &CacheOwner) -> Result<(), RegistryError> {
+        let Some(manifest) = self.repository.get(&self.tag).await? else {
+            return Ok(());
+        };
+        let mut facts = owner.facts.clone();
+        if let Some(images) = &self.images {
+            facts.insert(IMAGES, images.clone());
+        }
+        let facts: Vec<(&str, &str)> = facts.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        let annotated = with_annotations(manifest.bytes(), &facts).ok();
+        let annotated =
+            annotated.and_then(|bytes| RawManifest::new(manifest.media_type(), bytes.into()).ok());
+        match annotated {
+            Some(annotated) => self.repository.put(&self.tag, &annotated).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whose a cache is.
+#[derive(Debug, Clone, Default)]
+pub(super) struct CacheOwner {
+    facts: BTreeMap<&'static str, String>,
+}
+
+impl CacheOwner {
+    /// The owner of a cache of `targets`, by the variables that CI systems set.
+    pub(super) fn of(targets: &[TargetName], environment: &Environment, clock: &Clock) -> Self {
+        let first = |names: &[&str]| {
+            let mut values = names.iter().filter_map(|name| environment.non_empty(name));
+            values.next().map(ToOwned::to_owned)
+        };
+        let pull = environment.non_empty("GITHUB_REF").and_then(|name| {
+            let number = name.strip_prefix("refs/pull/")?.split('/').next()?;
+            Some(number.to_owned())
+        });
+        let pull = pull.or_else(|| first(&["CI_MERGE_REQUEST_IID"]));
+        let branch = first(&["GITHUB_HEAD_REF", "GITHUB_REF_NAME", "CI_COMMIT_REF_NAME"]);
+        let targets: Vec<&str> = targets.iter().map(TargetName::as_str).collect();
+        let now = Timestamp::try_from(clock.now()).unwrap_or_default();
+        let now = Timestamp::from_second(now.as_second()).unwrap_or_default();
+        let mut facts = BTreeMap::from([(TARGETS, targets.join(",")), (CREATED, now.to_string())]);
+        facts.extend(branch.map(|branch| (BRANCH, branch)));
+        facts.extend(pull.map(|pull| (PULL_REQUEST, pull)));
+        Self { facts }
+    }
+}
+
+/// Identifies what a cache holds: the images of the targets, and the form of the export.
+async fn images(
+    cache: &SharedCache,
+    targets: &[(&TargetName, &Solved)],
+    engine: &Engine,
+) -> Option<String> {
+    let mut text = String::new();
+    for (key, value) in form(&cache.cache) {
+        text.push_str(&format_pair(key, value));
+    }
+    let mode = cache.cache.extra.get(super::MODE);
+    text.push_str(&format_pair(super::MODE, mode.map_or("", String::as_str)));
+    for (name, solved) in targets {
+        let manifests = engine.image_manifests(solved.made.as_ref()?).await?;
+        let manifests: Vec<&str> = manifests.iter().map(Digest::as_str).collect();
+        text.push_str(&format_pair(name.as_str(), &manifests.join(",")));
+    }
+    Some(Digest::sha256(text.as_bytes()).to_string())
+}
+
+/// One line, in which neither text can contain its end.
+fn format_pair(key: &str, value: &str) -> String {
+    format!("{key:?}={value:?}\n")
+}
