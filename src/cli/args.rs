@@ -81,6 +81,10 @@ pub struct BakeArgs {
     #[arg(long, value_name = "ACTION", allow_hyphen_values = true)]
     pub(crate) on_failure: Option<String>,
 
+    /// Check everything that can be checked before the build, and stop there
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
+    pub(crate) preflight_only: Option<bool>,
+
     /// Who pushes images: rbake (tags last, recorded), buildx (the builder, each target alone)
     #[arg(long, value_name = "MODE", allow_hyphen_values = true)]
     pub(crate) publish: Option<String>,

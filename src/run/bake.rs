@@ -165,6 +165,8 @@ fn facts_of(
 }
 
 /// Looks at the registries, if rbake publishes images.
+///
+/// # Errors If nothing may be pushed, or the run is to end here; then there are no errors among the problems.
 async fn begin_publishing(
     publications: &BTreeMap<TargetName, Publication>,
     tools: PublishTools<'_>,
@@ -173,11 +175,20 @@ async fn begin_publishing(
     if publications.is_empty() && tools.wishes.gates.is_any() {
         return Err(publishing::nothing_to_gate().into());
     }
-    if !publications.is_empty() {
-        let publishing = Publishing::begin(publications, tools).await?;
-        // It is set only here.
-        let _ = shared.publishing.set(publishing);
+    let preflight_only = tools.wishes.preflight_only;
+    if publications.is_empty() {
+        return if preflight_only {
+            Err(publishing::nothing_to_publish().into())
+        } else {
+            Ok(())
+        };
     }
+    let publishing = Publishing::begin(publications, tools).await?;
+    if preflight_only {
+        return Err(publishing.preflight(publications).into());
+    }
+    // It is set only here.
+    let _ = shared.publishing.set(publishing);
     Ok(())
 }
 

@@ -37,5 +37,6 @@ pub(super) fn wishes(
             replace: args.replace == Some(true),
         },
         gates,
+        preflight_only: args.preflight_only == Some(true),
     })
 }

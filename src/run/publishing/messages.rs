@@ -12,8 +12,8 @@ use crate::publish::journal::{Journal, RunId, RunStatus};
 use crate::publisher::{MovedTags, PublishError, Record, Standing, TagEnd, TagReport};
 use crate::registry::RegistryError;
 use crate::run::refusal;
-use crate::types::TargetName;
 use crate::types::causes::in_one_line;
+use crate::types::{ImageRepository, ImageTag, TargetName};
 
 /// The most interrupted runs that are reported.
 const OPEN_RUNS: usize = 3;
@@ -65,6 +65,59 @@ pub(super) fn elsewhere(target: &TargetName) -> Diagnostic {
         "target `{target}`: the builder pushes all tags at once, because it reaches another registry under this name than rbake does"
     );
     guarantees_off(Diagnostic::warning("publish::by-builder", message))
+}
+
+/// The error for a tag that several targets claim.
+pub(super) fn claimed_twice(
+    repository: &ImageRepository,
+    tag: &ImageTag,
+    targets: &[&TargetName],
+) -> Diagnostic {
+    let targets: Vec<String> = targets.iter().map(|target| format!("`{target}`")).collect();
+    let message = format!(
+        "targets {} claim the same tag, `{}:{tag}`",
+        targets.join(", "),
+        repository.familiar()
+    );
+    Diagnostic::error(Class::Definition, "publish::claimed-twice", message)
+        .note("a tag can name only one image")
+        .help("give each target tags of its own; `--publish=buildx` leaves the tag to the target that finishes last")
+}
+
+/// What a run that ends before the build has found.
+pub(super) fn preflight(
+    publications: &BTreeMap<TargetName, Publication>,
+    standings: &BTreeMap<TargetName, Vec<Standing>>,
+) -> Diagnostic {
+    let mut notice = Diagnostic::information(
+        "publish::preflight",
+        "nothing prevents this run from publishing",
+    );
+    for (target, publication) in publications {
+        let standings = standings.get(target).map_or(&[][..], Vec::as_slice);
+        for (image, standing) in publication.images.iter().zip(standings) {
+            let name = image.repository.familiar();
+            let found = match standing {
+                Standing::Free => "the image will be pushed".to_owned(),
+                Standing::Taken { tag, manifest } => format!(
+                    "`{tag}` is {}, with which the image will be compared",
+                    manifest.digest()
+                ),
+                Standing::Unreachable(error) => {
+                    format!("the builder pushes it: {}", in_one_line(error))
+                }
+                Standing::Denied { reason } => reason.clone(),
+            };
+            notice = notice.note(format!("`{target}` in `{name}`: {found}"));
+        }
+    }
+    notice
+}
+
+/// What a run that ends before the build and pushes nothing has found.
+pub(in crate::run) fn nothing_to_publish() -> Diagnostic {
+    let message = "nothing prevents this run from building; no target is pushed by rbake";
+    Diagnostic::information("publish::preflight", message)
 }
 
 /// The error of a run with gates that publishes nothing.

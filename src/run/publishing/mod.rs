@@ -29,12 +29,12 @@ use crate::publisher::{
 };
 use crate::registry::{Registries, RegistrySecurity};
 use crate::types::blocking::unblock;
-use crate::types::{Clock, Environment, TargetName};
+use crate::types::{Clock, Environment, ImageRepository, ImageTag, TargetName};
 
 pub(super) use commit::PublishedCommit;
 pub(crate) use commit::history;
 use commit::published_commit;
-pub(super) use messages::nothing_to_gate;
+pub(super) use messages::{nothing_to_gate, nothing_to_publish};
 pub(super) use publication::{Publication, PublicationRules};
 pub(super) use settle::BuiltTarget;
 
@@ -47,6 +47,8 @@ pub(crate) struct PublishWishes {
     pub(crate) force: PublishForce,
     /// What must succeed before mutable tags move.
     pub(crate) gates: GateWishes,
+    /// Whether the run ends before it builds.
+    pub(crate) preflight_only: bool,
 }
 
 /// Publishes the images of one run.
@@ -102,6 +104,25 @@ pub(super) async fn commit_of(
     published_commit(environment, withheld, events).await
 }
 
+/// Reports tags that several targets claim. With buildx, the target that finishes last gets the tag.
+fn claimed_twice(images: &[ImageToPublish]) -> Diagnostics {
+    let mut claims: BTreeMap<(&ImageRepository, &ImageTag), Vec<&TargetName>> = BTreeMap::new();
+    for image in images {
+        for (tag, _) in &image.tags {
+            let targets = claims.entry((&image.repository, tag)).or_default();
+            if !targets.contains(&&image.target) {
+                targets.push(&image.target);
+            }
+        }
+    }
+    let twice = claims.into_iter().filter(|(_, targets)| targets.len() > 1);
+    Diagnostics(
+        twice
+            .map(|((repository, tag), targets)| messages::claimed_twice(repository, tag, &targets))
+            .collect(),
+    )
+}
+
 /// What publishing works with.
 pub(super) struct PublishTools<'a> {
     pub(super) wishes: &'a PublishWishes,
@@ -117,7 +138,7 @@ impl Publishing {
     /// Looks at the registries of `publications`.
     ///
     /// # Errors
-    /// A registry does not let rbake push. All of them are reported.
+    /// A registry does not let rbake push, or two targets claim one tag. All problems are reported.
     pub(super) async fn begin(
         publications: &BTreeMap<TargetName, Publication>,
         tools: PublishTools<'_>,
@@ -151,7 +172,9 @@ impl Publishing {
             let of_target = looked.by_ref().take(publication.images.len());
             standings.insert(target.clone(), of_target.collect::<Vec<_>>());
         }
-        let mut problems = messages::denied(publications, &standings, tools.credentials);
+        let mut problems = claimed_twice(&images);
+        let denied = messages::denied(publications, &standings, tools.credentials);
+        problems.0.extend(denied.0);
         if tools.wishes.gates.is_any() {
             problems.0.extend(messages::ungated(&standings));
         }
@@ -171,6 +194,11 @@ impl Publishing {
             events: tools.events.clone(),
             done: Mutex::default(),
         })
+    }
+
+    /// What the registries had before the build, for a run that ends here.
+    pub(super) fn preflight(&self, publications: &BTreeMap<TargetName, Publication>) -> Diagnostic {
+        messages::preflight(publications, &self.standings)
     }
 
     /// Ends publishing after all targets have ended as `ends`: moves the mutable tags if all succeeded.
