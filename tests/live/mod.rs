@@ -23,6 +23,7 @@ mod parity;
 mod plugin;
 mod provenance;
 mod refusal;
+mod registry_proxy;
 mod rootless;
 mod secrets;
 mod shells;
