@@ -22,6 +22,7 @@ mod own_image;
 mod parity;
 mod plugin;
 mod provenance;
+mod publish;
 mod refusal;
 mod registry_proxy;
 mod rootless;

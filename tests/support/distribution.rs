@@ -1,15 +1,10 @@
 //! The real distribution registry, for one test, and what it has.
 
-#![expect(
-    dead_code,
-    reason = "the tests of publishing, the next step, use the rest"
-)]
-
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
@@ -185,6 +180,23 @@ impl RegistryContents {
                 assert!(found.is_some(), "`{repository}` has no {blob} of `{name}`");
             }
         }
+    }
+
+    /// Points `tag` to the manifest at `name`.
+    pub(crate) async fn set(&self, repository: &str, name: &str, tag: &str) {
+        let manifest = self.manifest(repository, name).await.unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+        let request = Request::builder()
+            .method(Method::PUT)
+            .uri(format!(
+                "http://{}/v2/{repository}/manifests/{tag}",
+                self.address
+            ))
+            .header(CONTENT_TYPE, json["mediaType"].as_str().unwrap())
+            .body(Full::new(manifest))
+            .unwrap();
+        let answer = self.client.request(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::CREATED);
     }
 
     async fn get(&self, path: &str) -> Option<Bytes> {

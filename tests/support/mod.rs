@@ -18,4 +18,5 @@ pub(crate) mod pty;
 pub(crate) mod registry;
 pub(crate) mod registry_faults;
 pub(crate) mod registry_proxy;
+pub(crate) mod releases;
 pub(crate) mod splitmix;

@@ -2,7 +2,7 @@
 
 #![expect(
     dead_code,
-    reason = "the tests of publishing, the next step, use the rest"
+    reason = "the campaigns of publishing, the next step, use the rest"
 )]
 
 use std::collections::BTreeMap;

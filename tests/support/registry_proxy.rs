@@ -9,7 +9,7 @@
 
 #![expect(
     dead_code,
-    reason = "the tests of publishing, the next step, use the rest"
+    reason = "the campaigns of publishing, the next step, use the rest"
 )]
 
 use std::net::SocketAddr;
@@ -226,7 +226,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
                 Some(Outcome::Answer(answer)) => Ok(answer.map(whole)),
                 Some(Outcome::Half(answer)) => {
                     reset_at_close(&socket);
-                    Ok(answer.map(half))
+                    Ok(answer.map(|body| half(&body)))
                 }
                 Some(Outcome::Reset) => {
                     reset_at_close(&socket);
@@ -248,7 +248,7 @@ fn whole(body: Bytes) -> AnswerBody {
     Full::new(body).map_err(never).boxed_unsync()
 }
 
-fn half(body: Bytes) -> AnswerBody {
+fn half(body: &Bytes) -> AnswerBody {
     let error = std::io::Error::other("the connection is reset");
     let sent = Frame::data(body.slice(..body.len() / 2));
     StreamBody::new(stream::iter([Ok(sent), Err(error)])).boxed_unsync()

@@ -1,0 +1,294 @@
+//! Publishing from the command line: which tags point where afterwards, in which order they were set, and what is
+//! taken back.
+
+use http::Method;
+use serde_json::Value;
+use test_case::test_case;
+
+use crate::support::distribution::{DistributionRegistry, RegistryContents, Version};
+use crate::support::private_registry::PrivateRegistry;
+use crate::support::project::CommandOutput;
+use crate::support::registry_proxy::{ProxiedRequest, RegistryProxy};
+use crate::support::releases::{Release, ReleaseProject};
+
+/// A registry behind a proxy, and a project with two images in it.
+struct Place {
+    registry: DistributionRegistry,
+    proxy: RegistryProxy,
+    project: ReleaseProject,
+}
+
+impl Place {
+    async fn new(version: Version) -> Self {
+        let registry = DistributionRegistry::start(version);
+        let proxy = RegistryProxy::start(&registry.address).await;
+        let project = ReleaseProject::new(&proxy.address(), "team", 2);
+        Self {
+            registry,
+            proxy,
+            project,
+        }
+    }
+
+    fn contents(&self) -> RegistryContents {
+        self.registry.contents()
+    }
+
+    /// Commits `content` and publishes it.
+    fn release(&self, content: &str, build: u64) -> Release {
+        let commit = self.project.commit(content);
+        let release = Release::of(&commit, build);
+        succeeds(self.project.publish(&release, &[]));
+        release
+    }
+
+    /// Where `tag` of both images points.
+    async fn both(&self, tag: &str) -> [Option<String>; 2] {
+        let contents = self.contents();
+        let [first, second] = self.project.images() else {
+            panic!("two images");
+        };
+        [
+            contents.digest(first, tag).await,
+            contents.digest(second, tag).await,
+        ]
+    }
+
+    /// The run that is recorded last.
+    async fn last_run(&self) -> String {
+        let tags = self.contents().tags(&self.project.images()[0]).await;
+        let mut runs = tags.iter().filter_map(|tag| tag.strip_prefix("rbake-run-"));
+        runs.next_back().unwrap().to_owned()
+    }
+}
+
+/// Checks that `output` is of a command that succeeded. Returns what it wrote to standard error.
+#[track_caller]
+fn succeeds(output: CommandOutput) -> String {
+    assert_eq!(output.code, Some(0), "{output}");
+    output.stderr
+}
+
+fn lines(log: &[ProxiedRequest]) -> String {
+    let line = |request: &ProxiedRequest| {
+        format!(
+            "{:>3} {} {} {:?} {}\n",
+            request.number, request.method, request.path, request.status, request.agent
+        )
+    };
+    log.iter().map(line).collect()
+}
+
+fn digest_of(metadata: &Value, target: &str) -> Option<String> {
+    let digest = metadata[target]["containerimage.digest"].as_str();
+    digest.map(str::to_owned)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn mutable_tags_are_set_after_all_images_and_immutable_tags() {
+    let place = Place::new(Version::V3).await;
+    let release = place.release("one", 1);
+    let log = place.proxy.log();
+    for tag in release.tags() {
+        let digests = place.both(&tag).await;
+        assert!(digests.iter().all(Option::is_some), "{tag}: {digests:?}");
+        assert_eq!(digests, place.both("latest").await);
+    }
+    let [commit, mutable @ ..] = release.tags();
+    let is_early = |request: &&ProxiedRequest| {
+        request.is_write() && (!request.is_from_rbake() || request.sets(&commit))
+    };
+    let early = log.iter().filter(is_early);
+    let last = early.map(|request| request.ended).max().unwrap();
+    for tag in &mutable {
+        let sets: Vec<_> = log.iter().filter(|request| request.sets(tag)).collect();
+        assert_eq!(sets.len(), 2, "{}", lines(&log));
+        let is_late = sets.iter().all(|set| Some(set.began) > last);
+        assert!(is_late, "{tag}:\n{}", lines(&log));
+        assert!(sets.iter().all(|set| set.is_from_rbake()));
+    }
+    // Only rbake sets tags: the builder pushes by digest.
+    let by_builder = log.iter().filter(|request| !request.is_from_rbake());
+    let mut names = by_builder
+        .filter(|request| request.method == Method::PUT)
+        .filter_map(ProxiedRequest::manifest);
+    assert!(names.all(|name| name.starts_with("sha256:")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn nothing_is_written_if_the_same_commit_is_published_again() {
+    let place = Place::new(Version::V3).await;
+    let release = place.release("one", 1);
+    let before = place.both("latest").await;
+    place.proxy.clear().await;
+    let again = succeeds(
+        place
+            .project
+            .publish(&release, &["--metadata-file", "metadata.json"]),
+    );
+    let log = place.proxy.log();
+    let writes: Vec<_> = log.iter().filter(|request| request.is_write()).collect();
+    assert!(writes.is_empty(), "{}", lines(&log));
+    eprintln!(
+        "2 images × 3 tags, nothing changed: {} requests\n{}",
+        log.len(),
+        lines(&log)
+    );
+    assert!(log.len() <= 15, "{}\n{again}", lines(&log));
+    assert_eq!(place.both("latest").await, before);
+    let metadata = std::fs::read(place.project.path().join("metadata.json")).unwrap();
+    let metadata: Value = serde_json::from_slice(&metadata).unwrap();
+    assert_eq!(
+        [digest_of(&metadata, "a"), digest_of(&metadata, "b")],
+        before
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn an_immutable_tag_stays_at_the_image_that_was_published_first() {
+    let place = Place::new(Version::V3).await;
+    let first = place.release("one", 1);
+    let before = place.both(&first.commit).await;
+    let changed = Release {
+        base: "2".to_owned(),
+        ..first.clone()
+    };
+    let output = succeeds(place.project.publish(&changed, &[]));
+    assert!(output.contains("publish::kept"), "{output}");
+    assert!(output.contains("it is immutable"), "{output}");
+    assert_eq!(place.both(&first.commit).await, before);
+    let latest = place.both("latest").await;
+    assert!(latest[0] != before[0] && latest[1] != before[1]);
+    assert_eq!(place.both("build-1").await, latest);
+    for image in place.project.images() {
+        place.contents().assert_whole(image, "latest").await;
+    }
+
+    let output = succeeds(place.project.publish(&changed, &["--replace"]));
+    assert!(!output.contains("publish::kept"), "{output}");
+    assert_eq!(place.both(&first.commit).await, place.both("latest").await);
+    assert_ne!(place.both(&first.commit).await, before);
+}
+
+/// The digests of the images for platforms in the index at `tag`, without attestations, and the commit that it
+/// records.
+async fn platforms(place: &Place, tag: &str) -> (Vec<String>, String) {
+    let image = &place.project.images()[0];
+    let index = place.contents().json(image, tag).await.unwrap();
+    let all = index["manifests"].as_array().unwrap();
+    let digests = all
+        .iter()
+        .filter(|one| one["platform"]["os"] != "unknown")
+        .map(|one| one["digest"].as_str().unwrap().to_owned());
+    let revision = index["annotations"]["org.opencontainers.image.revision"].as_str();
+    (digests.collect(), revision.unwrap().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn a_late_run_of_an_older_commit_leaves_mutable_tags_at_a_revert() {
+    let place = Place::new(Version::V3).await;
+    let first = place.release("one", 1);
+    let bad = place.project.commit("two");
+    let bad = Release::of(&bad, 2);
+    place
+        .project
+        .git(&["revert", "--no-edit", "--quiet", "HEAD"]);
+    let revert = place.project.git(&["rev-parse", "HEAD"]);
+    let revert = Release::of(&revert, 3);
+    succeeds(place.project.publish(&revert, &[]));
+
+    let (old, revision) = platforms(&place, &first.commit).await;
+    assert_eq!(revision, first.commit);
+    let (new, revision) = platforms(&place, "latest").await;
+    assert_eq!(revision, revert.commit);
+    assert_eq!(old, new);
+
+    place.project.check_out(&bad.commit);
+    let output = succeeds(place.project.publish(&bad, &[]));
+    assert!(output.contains("publish::kept"), "{output}");
+    assert!(output.contains(&revert.commit), "{output}");
+    let latest = place.both("latest").await;
+    assert_eq!(latest, place.both(&revert.commit).await);
+    assert_ne!(latest, place.both(&bad.commit).await);
+    // Nothing else holds the other tags of the late run.
+    assert_eq!(place.both("build-2").await, place.both(&bad.commit).await);
+
+    succeeds(place.project.publish(&bad, &["--force-backwards"]));
+    assert_eq!(place.both("latest").await, place.both(&bad.commit).await);
+}
+
+#[test_case(Version::V2; "distribution 2.8")]
+#[test_case(Version::V3; "distribution 3")]
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn a_finished_run_is_taken_back(version: Version) {
+    let place = Place::new(version).await;
+    let first = place.release("one", 1);
+    let second = place.release("two", 2);
+    let image = &place.project.images()[0];
+    let contents = place.contents();
+    contents.set(image, "latest", "kept").await;
+    let kept = contents.digest(image, "kept").await;
+    assert_eq!(place.both("latest").await, place.both(&second.commit).await);
+    let run = place.last_run().await;
+
+    // Nobody can be asked.
+    let output = place.project.run(&mut place.project.verb(&["undo", &run]));
+    assert_eq!(output.code, Some(2), "{output}");
+    assert!(output.stderr.contains("publish::not-confirmed"), "{output}");
+    let shown = ["undo", &run, "--dry-run"];
+    succeeds(place.project.run(&mut place.project.verb(&shown)));
+    assert_eq!(place.both("latest").await, place.both(&second.commit).await);
+
+    let done = ["undo", &run, "--yes"];
+    let output = succeeds(place.project.run(&mut place.project.verb(&done)));
+    assert_eq!(
+        place.both("latest").await,
+        place.both(&first.commit).await,
+        "{output}"
+    );
+    assert_eq!(place.both(&second.commit).await, [None, None], "{output}");
+    assert_eq!(place.both("build-2").await, [None, None], "{output}");
+    assert_eq!(contents.digest(image, "kept").await, kept);
+    contents.assert_whole(image, "kept").await;
+    for tag in first.tags() {
+        contents.assert_whole(image, &tag).await;
+    }
+
+    // A second time, nothing is left to do.
+    let output = succeeds(place.project.run(&mut place.project.verb(&done)));
+    assert!(output.contains("0 tags changed"), "{output}");
+    assert_eq!(place.both("latest").await, place.both(&first.commit).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn tags_move_with_a_note_if_git_does_not_know_their_commit() {
+    let place = Place::new(Version::V3).await;
+    place.release("one", 1);
+    let commit = place.project.commit("two");
+    let shallow = place.project.cloned(Some(1));
+    let release = Release::of(&commit, 2);
+    let output = succeeds(shallow.publish(&release, &[]));
+    assert!(output.contains("publish::moved"), "{output}");
+    assert_eq!(place.both("latest").await, place.both(&commit).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn a_denied_push_fails_before_anything_is_built() {
+    let registry = PrivateRegistry::start();
+    let project = ReleaseProject::new(&registry.address, "team", 2);
+    let commit = project.commit("one");
+    let release = Release::of(&commit, 1);
+    let output = project.publish(&release, &[]);
+    assert_eq!(output.code, Some(1), "{output}");
+    assert!(output.stderr.contains("publish::denied"), "{output}");
+    assert!(output.stderr.contains("team/a"), "{output}");
+    assert!(output.stderr.contains("team/b"), "{output}");
+    assert!(!output.stderr.contains("COPY"), "{output}");
+}
