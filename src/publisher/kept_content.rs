@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_kept_is_read_unless_it_is_damaged() {
+    async fn a_kept_content_is_read_unless_it_is_damaged() {
         let dir = tempfile::tempdir().unwrap();
         let kept = kept(dir.path());
         let bytes = Bytes::from_static(b"{}");
