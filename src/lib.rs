@@ -18,6 +18,7 @@ pub(crate) mod golang;
 pub mod hcl;
 pub mod outcome;
 pub mod plan;
+pub(crate) mod prune;
 pub(crate) mod publish;
 pub(crate) mod publisher;
 pub(crate) mod registry;

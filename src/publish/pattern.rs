@@ -39,30 +39,34 @@ pub(crate) enum InvalidTagPattern {
 impl TagPattern {
     /// Whether the pattern matches the whole of `tag`. The time grows with the product of the lengths.
     pub(crate) fn matches(&self, tag: &str) -> bool {
-        let (mut pattern, mut rest) = (self.0.as_bytes(), tag.as_bytes());
-        // The pattern after the last star, and the text at which it was tried last. Only the last star needs to take
-        // more characters: an earlier one has found the shortest text, which leaves the most for the others.
-        let mut retry: Option<(&[u8], &[u8])> = None;
-        loop {
-            match (pattern, rest) {
-                ([], []) => return true,
-                ([b'*', after @ ..], _) => {
-                    retry = Some((after, rest));
-                    pattern = after;
-                }
-                ([wanted, after @ ..], [found, more @ ..])
-                    if *wanted == b'?' || wanted == found =>
-                {
+        matches_whole(&self.0, tag)
+    }
+}
+
+/// Whether `pattern` matches the whole of `text`, with `*` for any number of bytes and `?` for exactly one. The time
+/// grows with the product of the lengths.
+pub(crate) fn matches_whole(pattern: &str, text: &str) -> bool {
+    let (mut pattern, mut rest) = (pattern.as_bytes(), text.as_bytes());
+    // The pattern after the last star, and the text at which it was tried last. Only the last star needs to take
+    // more characters: an earlier one has found the shortest text, which leaves the most for the others.
+    let mut retry: Option<(&[u8], &[u8])> = None;
+    loop {
+        match (pattern, rest) {
+            ([], []) => return true,
+            ([b'*', after @ ..], _) => {
+                retry = Some((after, rest));
+                pattern = after;
+            }
+            ([wanted, after @ ..], [found, more @ ..]) if *wanted == b'?' || wanted == found => {
+                (pattern, rest) = (after, more);
+            }
+            _ => match retry {
+                Some((after, [_, more @ ..])) => {
+                    retry = Some((after, more));
                     (pattern, rest) = (after, more);
                 }
-                _ => match retry {
-                    Some((after, [_, more @ ..])) => {
-                        retry = Some((after, more));
-                        (pattern, rest) = (after, more);
-                    }
-                    _ => return false,
-                },
-            }
+                _ => return false,
+            },
         }
     }
 }
