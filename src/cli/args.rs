@@ -69,6 +69,10 @@ pub struct BakeArgs {
     #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
     pub(crate) gate_run: Option<String>,
 
+    /// Push the images, but do not move mutable tags: `rbake promote` moves them
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
+    pub(crate) hold: Option<bool>,
+
     /// Tags that are set once and never moved, such as `build-*`; may be repeated. Replaces the list in `rbake.toml`
     #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
     pub(crate) immutable_tags: Vec<String>,

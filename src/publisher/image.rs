@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::publish::class::TagClass;
 use crate::publish::compare::REVISION;
-use crate::publish::journal::PublishedTag;
+use crate::publish::journal::{PublishedTag, RunId};
 use crate::publish::revision::{MoveNote, Revision};
 use crate::registry::{RawManifest, RegistrySecurity};
 use crate::types::{Digest, ImageRepository, ImageTag, TargetName};
@@ -58,6 +58,11 @@ pub(crate) enum TagEnd {
     },
     /// It pointed to the image already.
     Stayed,
+    /// It is not moved yet: the run is held.
+    Held {
+        /// The run.
+        run: RunId,
+    },
     /// It stays at another image, which a newer commit holds.
     KeptByNewer {
         /// The newer commit.

@@ -8,7 +8,8 @@
 //! 1. [`look`](Publisher::look) at the tag that decides whether an image is new.
 //! 2. The caller builds. [`compare`](Publisher::compare) tells whether the image is already in the registry.
 //! 3. [`set_immutable`](Publisher::set_immutable) for each image when its content is in the registry.
-//! 4. When all images are whole: [`move_mutable`](Publisher::move_mutable) moves the mutable tags of all images.
+//! 4. When all images are whole: [`move_mutable`](Publisher::move_mutable) moves the mutable tags of all images, or
+//!    [`hold`](Publisher::hold) writes down where they are to move.
 //! 5. [`end`](Publisher::end) records how the run ended.
 //!
 //! Registries have no compare-and-set. [`claims`] says how two runs that move the same tag at the same time come to the
@@ -16,9 +17,11 @@
 
 mod changes;
 mod claims;
+mod decisions;
 mod error;
 mod find;
 mod history;
+mod hold;
 mod image;
 mod immutable;
 mod kept_content;

@@ -6,14 +6,13 @@ use futures_util::future::{join_all, try_join_all};
 
 use super::changes::is_refusal;
 use super::claims::RunSurvey;
-use super::image::recorded_revision;
-use super::immutable::report;
+use super::decisions::{Decision, MutableTag};
 use super::{PublishError, Publisher, TagEnd, TagReport, WholeImage};
 use crate::publish::class::TagClass;
-use crate::publish::journal::{EntryState, JournalEntry, PublishedTag, RunId, RunStatus};
-use crate::publish::revision::{MoveNote, TagMove, decide};
-use crate::registry::{RegistryError, RemoteRepository, TagOrDigest};
-use crate::types::{Digest, ImageRepository, ImageTag};
+use crate::publish::journal::{EntryState, JournalEntry, RunId, RunStatus};
+use crate::publish::revision::MoveNote;
+use crate::registry::{RegistryError, RemoteRepository};
+use crate::types::{Digest, ImageRepository};
 
 /// How often the runs at the same time are looked at, before a repository counts as contended.
 const ROUNDS: usize = 6;
@@ -29,28 +28,6 @@ pub(crate) struct MovedTags {
     pub(crate) blind: Option<RegistryError>,
 }
 
-/// A mutable tag and its image.
-struct MutableTag<'a> {
-    whole: &'a WholeImage,
-    tag: &'a ImageTag,
-    repository: RemoteRepository,
-}
-
-/// Where a tag points.
-struct TagNow {
-    digest: Digest,
-    revision: Option<String>,
-}
-
-/// What is to become of a tag.
-enum Decision {
-    Move {
-        was: Option<Digest>,
-        note: Option<MoveNote>,
-    },
-    Leave(TagEnd),
-}
-
 /// A tag that moves.
 struct PlannedMove<'a> {
     tag: MutableTag<'a>,
@@ -60,20 +37,6 @@ struct PlannedMove<'a> {
 
 /// The repositories of a run, with the other runs in them.
 type Surveys = BTreeMap<ImageRepository, (RemoteRepository, RunSurvey)>;
-
-impl MutableTag<'_> {
-    fn named(&self) -> PublishedTag {
-        self.whole.image.named(self.tag)
-    }
-
-    fn report(&self, end: TagEnd) -> TagReport {
-        report(&self.whole.image, self.tag, end)
-    }
-
-    fn digest(&self) -> &Digest {
-        self.whole.manifest.digest()
-    }
-}
 
 impl PlannedMove<'_> {
     fn entry(&self) -> JournalEntry {
@@ -100,27 +63,11 @@ impl Publisher {
         images: &[WholeImage],
     ) -> Result<MovedTags, PublishError> {
         let mut moved = MovedTags::default();
-        let tags: Vec<MutableTag<'_>> = images
-            .iter()
-            .flat_map(|whole| {
-                let tags = whole.image.tags_of(TagClass::Mutable);
-                tags.map(|tag| MutableTag {
-                    whole,
-                    tag,
-                    repository: self.repository_of(&whole.image),
-                })
-            })
-            .collect();
-        let decisions = try_join_all(tags.iter().map(|tag| self.decide(tag))).await?;
         let mut moves = Vec::new();
-        let mut kept = Vec::new();
-        for (tag, decision) in tags.into_iter().zip(decisions) {
+        for (tag, decision) in self.decide_all(images).await? {
             match decision {
                 Decision::Move { was, note } => moves.push(PlannedMove { tag, was, note }),
-                Decision::Leave(end) => {
-                    kept.extend(matches!(end, TagEnd::KeptByNewer { .. }).then(|| tag.named()));
-                    moved.reports.push(tag.report(end));
-                }
+                Decision::Leave(end) => moved.reports.push(tag.report(end)),
             }
         }
         if moves.is_empty() {
@@ -144,34 +91,6 @@ impl Publisher {
         self.record.reached(RunStatus::Complete).await?;
         moved.unrecorded = self.finish(&settled).await.err();
         Ok(moved)
-    }
-
-    async fn decide(&self, tag: &MutableTag<'_>) -> Result<Decision, PublishError> {
-        let now = read(tag).await?;
-        Ok(self.decide_from(tag, now).await)
-    }
-
-    async fn decide_from(&self, tag: &MutableTag<'_>, now: Option<TagNow>) -> Decision {
-        let Some(now) = now else {
-            return Decision::Move {
-                was: None,
-                note: None,
-            };
-        };
-        if now.digest == *tag.digest() {
-            return Decision::Leave(TagEnd::Stayed);
-        }
-        let was = Some(now.digest);
-        let ours = self.revision.as_ref();
-        let force = self.force.backwards;
-        match decide(now.revision.as_deref(), ours, force, &self.history).await {
-            TagMove::Forward | TagMove::Same => Decision::Move { was, note: None },
-            TagMove::MovesWithNote(note) => Decision::Move {
-                was,
-                note: Some(note),
-            },
-            TagMove::Kept { newer } => Decision::Leave(TagEnd::KeptByNewer { newer }),
-        }
     }
 
     /// Writes the record of the run into the repositories of `moves`, and looks at the other runs there.
@@ -340,13 +259,4 @@ impl Publisher {
         try_join_all(writes).await?;
         Ok(())
     }
-}
-
-async fn read(tag: &MutableTag<'_>) -> Result<Option<TagNow>, PublishError> {
-    let name = TagOrDigest::Tag(tag.tag.clone());
-    let found = tag.repository.get(&name).await?;
-    Ok(found.map(|manifest| TagNow {
-        revision: recorded_revision(&manifest),
-        digest: manifest.digest().clone(),
-    }))
 }

@@ -93,6 +93,7 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
         settings: wishes.settings.clone(),
         commit: published.state.clone(),
         untagged: wishes.gates.images.clone(),
+        hold: wishes.hold,
     };
     let tools = PublishTools {
         wishes: &wishes,
@@ -438,6 +439,7 @@ struct OwnedRules {
     settings: PublishSettings,
     commit: Option<CommitState>,
     untagged: BTreeSet<TargetName>,
+    hold: bool,
 }
 
 /// Lowers all targets before the first one starts, so that problems of all targets are reported before any work.
@@ -469,6 +471,9 @@ fn work(
         if let Some(publication) = Publication::take(&mut target.spec, rules) {
             publications.insert(target.spec.target.clone(), publication);
         }
+    }
+    if rules.hold {
+        publishing::check_hold(lowered.iter().map(|target| &target.spec), &publications)?;
     }
     let caches = merged_caches::take(&mut lowered);
     let mut sharing = SharingSolves::default();

@@ -65,6 +65,7 @@ fn with_end(tag: &str, reports: &[TagReport], is_ours: bool) -> String {
         None | Some(TagEnd::Set { was: None, .. }) => return tag.to_owned(),
         Some(TagEnd::Set { was: Some(was), .. }) => format!("was {}", short(was)),
         Some(TagEnd::Stayed) => "unchanged".to_owned(),
+        Some(TagEnd::Held { run }) => format!("held: `rbake promote {run}` moves it"),
         Some(TagEnd::KeptByNewer { newer }) => {
             let newer: String = newer.as_str().chars().take(12).collect();
             format!("stays: commit {newer} is newer")

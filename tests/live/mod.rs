@@ -25,6 +25,7 @@ mod provenance;
 mod publish;
 mod refusal;
 mod registry_proxy;
+mod releases;
 mod rootless;
 mod secrets;
 mod shells;

@@ -38,5 +38,6 @@ pub(super) fn wishes(
         },
         gates,
         preflight_only: args.preflight_only == Some(true),
+        hold: args.hold == Some(true),
     })
 }

@@ -202,10 +202,31 @@ pub(super) fn about(reports: &[TagReport]) -> Vec<Diagnostic> {
                 )
                 .help("`--replace` moves it to the image of this run"),
             ),
-            TagEnd::Set { .. } | TagEnd::Stayed => {}
+            TagEnd::Set { .. } | TagEnd::Stayed | TagEnd::Held { .. } => {}
         }
     }
+    notices.extend(held(reports));
     notices
+}
+
+/// The notice that the run is held. `None` if it is not.
+fn held(reports: &[TagReport]) -> Option<Diagnostic> {
+    let mut waiting = reports.iter().filter_map(|report| match &report.end {
+        TagEnd::Held { run } => Some(run),
+        _ => None,
+    });
+    let run = waiting.next()?;
+    let (tags, wait) = match waiting.count() {
+        0 => ("1 tag".to_owned(), "waits"),
+        more => (format!("{} tags", more + 1), "wait"),
+    };
+    let message = format!("run {run} is held: {tags} {wait} to be moved");
+    let notice = Diagnostic::information("publish::held", message);
+    Some(
+        notice
+            .help(format!("`rbake promote {run}` moves them"))
+            .help(format!("`rbake untag {run}` takes the run back")),
+    )
 }
 
 /// What could not be done although all tags are right.
@@ -302,6 +323,10 @@ pub(super) fn failed(error: &PublishError, record: &Record) -> Diagnostic {
             .note("some tags may have moved")
             .help(format!("`rbake resume {run}` moves the others"))
             .help(format!("`rbake undo {run}` takes back what has moved")),
+        Some(RunStatus::Held) => problem
+            .note("no mutable tag has moved")
+            .help(format!("`rbake promote {run}` moves them"))
+            .help(format!("`rbake untag {run}` takes the run back")),
         _ => problem.note("no mutable tag has moved"),
     }
 }

@@ -5,6 +5,7 @@
 //! called when a target is built, and [`finish`](Publishing::finish) when all are.
 
 mod commit;
+mod hold;
 mod messages;
 mod publication;
 mod response;
@@ -34,6 +35,7 @@ use crate::types::{Clock, Environment, ImageRepository, ImageTag, TargetName};
 pub(super) use commit::PublishedCommit;
 pub(crate) use commit::history;
 use commit::published_commit;
+pub(super) use hold::check_hold;
 pub(super) use messages::{nothing_to_gate, nothing_to_publish};
 pub(super) use publication::{Publication, PublicationRules};
 pub(super) use settle::BuiltTarget;
@@ -49,6 +51,8 @@ pub(crate) struct PublishWishes {
     pub(crate) gates: GateWishes,
     /// Whether the run ends before it builds.
     pub(crate) preflight_only: bool,
+    /// Whether mutable tags are not moved, but written down until the run is promoted.
+    pub(crate) hold: bool,
 }
 
 /// Publishes the images of one run.
@@ -63,6 +67,8 @@ pub(super) struct Publishing {
     announces: bool,
     /// Whether a failure takes back what the run has changed.
     untags: bool,
+    /// Whether the run is held at its end.
+    holds: bool,
     events: EventSink,
     done: Mutex<Done>,
 }
@@ -181,6 +187,9 @@ impl Publishing {
         if problems.has_errors() {
             return Err(problems);
         }
+        if tools.wishes.hold {
+            hold::check_reach(&standings)?;
+        }
         let moves_mutable = images
             .iter()
             .flat_map(|image| &image.tags)
@@ -191,6 +200,7 @@ impl Publishing {
             is_gated: tools.wishes.gates.is_any(),
             announces: moves_mutable,
             untags: tools.wishes.gates.untags,
+            holds: tools.wishes.hold,
             events: tools.events.clone(),
             done: Mutex::default(),
         })
@@ -216,7 +226,11 @@ impl Publishing {
                 targets,
             };
         }
-        let moved = self.publisher.move_mutable(&whole).await;
+        let moved = if self.holds {
+            self.publisher.hold(&whole).await
+        } else {
+            self.publisher.move_mutable(&whole).await
+        };
         for notice in messages::about_records(self.publisher.record()) {
             self.events.send(EventKind::Notice(notice));
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::publication::Publication;
-use super::{Publishing, messages, response};
+use super::{Publishing, hold, messages, response};
 use crate::engine::spec::SolveExport;
 use crate::engine::{BuildRef, Engine, Sessions, SolveSpec};
 use crate::event::{EventKind, EventSink, StatusUpdate};
@@ -113,6 +113,10 @@ impl Publishing {
                 return Err(messages::ungated_elsewhere(&built.spec.target));
             }
             // The builder has pushed to another registry: it knows this one by another address or a mirror.
+            if self.holds {
+                let problem = hold::by_builder(&built.spec.target);
+                return Err(SolveFailure::new(FailureKind::Build, problem.message));
+            }
             let notice = messages::elsewhere(&built.spec.target);
             self.events.send(EventKind::Notice(notice));
             return solve_again(built, solved, built.publication.with_tags()).await;
