@@ -12,6 +12,8 @@ pub enum Verb {
     Builder,
     /// Print the completion script of a shell.
     Completion,
+    /// Move the mutable tags of a held run.
+    Promote,
     /// Finish a run that was interrupted while it published.
     Resume,
     /// Take back the tags of a run.
@@ -22,10 +24,11 @@ pub enum Verb {
 
 impl Verb {
     /// All verbs, in the order of the help text.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Bake,
         Self::Builder,
         Self::Completion,
+        Self::Promote,
         Self::Resume,
         Self::Undo,
         Self::Version,
@@ -37,6 +40,7 @@ impl Verb {
             Self::Bake => "bake",
             Self::Builder => "builder",
             Self::Completion => "completion",
+            Self::Promote => "promote",
             Self::Resume => "resume",
             Self::Undo => "undo",
             Self::Version => "version",
@@ -49,6 +53,7 @@ impl Verb {
             Self::Bake => "build targets; the same as without a verb",
             Self::Builder => "show, install, run and stop the builder",
             Self::Completion => "print the completion script for bash, zsh or fish",
+            Self::Promote => "move the mutable tags of a held run",
             Self::Resume => "finish a run that was interrupted while it published",
             Self::Undo => "take back the tags of a run",
             Self::Version => "print the version",

@@ -124,13 +124,17 @@ impl Publisher {
         Ok(found)
     }
 
-    /// The newest commit to which another run moves `tag`. `None` if none is newer than ours.
+    /// The newest commit to which another run moves `tag`. `None` if none is newer than ours, or if the user wants our
+    /// commit although it is older.
     pub(super) async fn newer(
         &self,
         runs: &ConcurrentRuns,
         tag: &PublishedTag,
     ) -> Option<NewerImage> {
         let ours = &self.revision.as_ref()?.id;
+        if self.record.moves_backwards() {
+            return None;
+        }
         let mut newest: Option<NewerImage> = None;
         for journal in &runs.journals {
             if !matches!(journal.status, RunStatus::Moving | RunStatus::Complete) {

@@ -1,11 +1,13 @@
 //! Finds runs that are recorded in registries.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::try_join_all;
 
-use super::PublishError;
 use super::claims::read_run;
+use super::{PublishError, Record};
 use crate::publish::journal::artifact::{self, TAG_PREFIX};
-use crate::publish::journal::{Journal, RunId};
+use crate::publish::journal::{Journal, JournalEvent, RunId, RunStatus};
 use crate::registry::{Registries, RegistrySecurity, RemoteRepository};
 use crate::types::ImageRepository;
 
@@ -60,4 +62,38 @@ async fn runs_in(repository: &RemoteRepository) -> Result<Vec<Journal>, PublishE
         .flatten()
         .map(|read| read.journal)
         .collect())
+}
+
+/// Brings `record`, which is that of a held run on this machine, up to date: another machine may have promoted the run,
+/// or taken it back. Does nothing for other runs.
+pub(crate) async fn catch_up(
+    registries: &Registries,
+    security: RegistrySecurity,
+    record: &Record,
+) -> Result<(), PublishError> {
+    let Some(journal) = record.journal() else {
+        return Ok(());
+    };
+    if journal.status != RunStatus::Held {
+        return Ok(());
+    }
+    let names = journal.entries.keys().map(|tag| tag.repository().clone());
+    let names: BTreeSet<ImageRepository> = names.collect();
+    let names: Vec<ImageRepository> = names.into_iter().collect();
+    let found = recorded_run(registries, &names, security, &journal.header.run).await?;
+    let Some(found) = found.filter(|found| found.status != RunStatus::Held) else {
+        return Ok(());
+    };
+    // A registry that did not get the last steps of the run knows less than this machine.
+    if found.status == RunStatus::Open {
+        return Ok(());
+    }
+    let mut events = Vec::new();
+    for (tag, entry) in found.entries {
+        let state = entry.state;
+        events.push(JournalEvent::Planned(tag.clone(), entry));
+        events.push(JournalEvent::Marked(tag, state));
+    }
+    events.push(JournalEvent::Status(found.status));
+    record.apply(events).await
 }

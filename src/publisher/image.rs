@@ -14,8 +14,8 @@ use crate::types::{Digest, ImageRepository, ImageTag, TargetName};
 /// The image of a target, as it is published in one repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ImageToPublish {
-    /// The target.
-    pub(crate) target: TargetName,
+    /// The target. `None` if the image is that of an earlier run.
+    pub(crate) target: Option<TargetName>,
     /// The repository.
     pub(crate) repository: ImageRepository,
     /// How the registry may be reached.
@@ -78,8 +78,8 @@ pub(crate) enum TagEnd {
 /// A tag, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TagReport {
-    /// The target whose image it is.
-    pub(crate) target: TargetName,
+    /// The target whose image it is. `None` if it is that of an earlier run.
+    pub(crate) target: Option<TargetName>,
     /// The tag.
     pub(crate) tag: PublishedTag,
     /// What became of it.

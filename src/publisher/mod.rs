@@ -12,6 +12,8 @@
 //!    [`hold`](Publisher::hold) writes down where they are to move.
 //! 5. [`end`](Publisher::end) records how the run ended.
 //!
+//! [`republish`](Publisher::republish) moves mutable tags to the images of an earlier run.
+//!
 //! Registries have no compare-and-set. [`claims`] says how two runs that move the same tag at the same time come to the
 //! same end, and which window remains.
 
@@ -26,6 +28,7 @@ mod image;
 mod immutable;
 mod kept_content;
 mod mutable;
+mod promote;
 mod record;
 mod recover;
 mod standing;
@@ -36,11 +39,12 @@ use crate::registry::{Registries, RegistrySecurity, RemoteRepository};
 use crate::types::ImageRepository;
 
 pub(crate) use error::PublishError;
-pub(crate) use find::{recorded_run, recorded_runs};
+pub(crate) use find::{catch_up, recorded_run, recorded_runs};
 pub(crate) use history::RunHistory;
 pub(crate) use image::{ImageToPublish, TagEnd, TagReport, WholeImage};
 pub(crate) use kept_content::KeptContents;
 pub(crate) use mutable::MovedTags;
+pub(crate) use promote::PlannedTag;
 pub(crate) use record::{JournalTemplate, Record};
 pub(crate) use recover::{Recovered, RecoveryWish};
 pub(crate) use standing::Standing;

@@ -9,7 +9,7 @@ use super::claims::RunSurvey;
 use super::decisions::{Decision, MutableTag};
 use super::{PublishError, Publisher, TagEnd, TagReport, WholeImage};
 use crate::publish::class::TagClass;
-use crate::publish::journal::{EntryState, JournalEntry, RunId, RunStatus};
+use crate::publish::journal::{EntryState, JournalEntry, RunId, RunOrigin, RunStatus};
 use crate::publish::revision::MoveNote;
 use crate::registry::{RegistryError, RemoteRepository};
 use crate::types::{Digest, ImageRepository};
@@ -57,7 +57,7 @@ impl Publisher {
     ///
     /// # Errors
     /// If the registry refuses a move, those that were made are taken back, and the run is held: it can be promoted
-    /// when the reason is gone. If the registry does not answer, or the run is stopped, its journal stays open.
+    /// when the reason is gone. (A promotion or a rollback is over then.) If the registry does not answer, or the run is stopped, its journal stays open.
     pub(crate) async fn move_mutable(
         &self,
         images: &[WholeImage],
@@ -169,6 +169,11 @@ impl Publisher {
         }
         let journal = self.record.journal();
         let Some(journal) = journal else { return error };
+        // A promotion can be repeated: its images are in a held run already.
+        let status = match journal.header.origin {
+            RunOrigin::Build => RunStatus::Held,
+            RunOrigin::Promotion(_) | RunOrigin::Rollback(_) => RunStatus::Undone,
+        };
         let made = moves.iter().filter_map(|one| {
             let named = one.tag.named();
             let entry = journal.entries.get(&named)?;
@@ -183,7 +188,7 @@ impl Publisher {
             self.record.marked(&named, EntryState::Undone).await
         });
         if join_all(back).await.into_iter().all(|back| back.is_ok())
-            && self.record.reached(RunStatus::Held).await.is_ok()
+            && self.record.reached(status).await.is_ok()
         {
             // The journal on this machine has it, too.
             let _ = self.announce(&self.record.places()).await;

@@ -11,7 +11,8 @@ use super::PublishError;
 use crate::publish::journal::artifact::{self, ArtifactError};
 use crate::publish::journal::file::{self, JournalFile, JournalFileError};
 use crate::publish::journal::{
-    EntryState, Journal, JournalEntry, JournalEvent, JournalHeader, PublishedTag, RunId, RunStatus,
+    EntryState, Journal, JournalEntry, JournalEvent, JournalHeader, PublishedTag, RunId, RunOrigin,
+    RunStatus,
 };
 use crate::publish::revision::CommitState;
 use crate::registry::{RawManifest, RegistryError, RegistryFault, RemoteRepository, TagOrDigest};
@@ -56,6 +57,10 @@ pub(crate) struct JournalTemplate {
     pub(crate) directory: Option<PathBuf>,
     /// The commit that is built, if it is known.
     pub(crate) revision: Option<CommitState>,
+    /// Whose images the run publishes.
+    pub(crate) origin: RunOrigin,
+    /// Whether mutable tags may move to older commits.
+    pub(crate) backwards: bool,
     /// The clock. The name of the run has the time of its first change.
     pub(crate) clock: Clock,
 }
@@ -69,6 +74,8 @@ impl JournalTemplate {
             started,
             rbake: env!("CARGO_PKG_VERSION").to_owned(),
             revision: self.revision.clone(),
+            origin: self.origin.clone(),
+            backwards: self.backwards,
         };
         let Some(directory) = &self.directory else {
             return Ok((KeptJournal::Memory(Journal::new(header)), None));
@@ -152,6 +159,15 @@ impl Record {
         self.read(|state| state.journal().map(|journal| journal.status))
     }
 
+    /// Whether mutable tags may move to older commits. Not known, and so `false`, before anything was recorded.
+    pub(super) fn moves_backwards(&self) -> bool {
+        self.read(|state| {
+            state
+                .journal()
+                .is_some_and(|journal| journal.header.backwards)
+        })
+    }
+
     /// Why the journal is not on this machine although it should be. `None` if it is.
     pub(crate) fn problem(&self) -> Option<String> {
         self.read(|state| state.problem.as_ref().map(|problem| in_one_line(problem)))
@@ -185,7 +201,8 @@ impl Record {
         self.apply([JournalEvent::Status(status)]).await
     }
 
-    async fn apply(
+    /// Records `events`, all or none.
+    pub(super) async fn apply(
         &self,
         events: impl IntoIterator<Item = JournalEvent>,
     ) -> Result<(), PublishError> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::{join_all, try_join_all};
 
 use super::claims::RunSurvey;
-use super::{PublishError, Publisher};
+use super::{PublishError, Publisher, Record};
 use crate::publish::class::TagClass;
 use crate::publish::journal::recovery::{
     Recovery, RecoveryDirection, TagChange, TagsNow, resume, undo,
@@ -72,7 +72,7 @@ impl Publisher {
             RecoveryDirection::Back => (RunStatus::Undoing, EntryState::Undone, RunStatus::Undone),
         };
         self.record.reached(begun).await?;
-        self.find_records(security).await;
+        self.find_records(&self.record, security).await;
         self.announce(&self.record.places()).await?;
         for tag in &recovery.reached {
             self.record.marked(tag, made).await?;
@@ -176,9 +176,9 @@ impl Publisher {
         Ok(None)
     }
 
-    /// Finds the repositories that have a record of the run, which is to be kept up to date there.
-    async fn find_records(&self, security: RegistrySecurity) {
-        let Some(journal) = self.record.journal() else {
+    /// Finds the repositories that have a copy of `record`, which is to be kept up to date there.
+    pub(super) async fn find_records(&self, record: &Record, security: RegistrySecurity) {
+        let Some(journal) = record.journal() else {
             return;
         };
         let repositories: BTreeMap<&ImageRepository, RemoteRepository> = journal
@@ -195,7 +195,7 @@ impl Publisher {
             matches!(found, Ok(Some(_))).then(|| repository.clone())
         });
         for repository in join_all(found).await.into_iter().flatten() {
-            self.record.was_found_in(repository);
+            record.was_found_in(repository);
         }
     }
 }

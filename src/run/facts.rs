@@ -49,7 +49,9 @@ pub(super) fn of(ready: &Ready, solved: &Solved, published: &Published) -> Targe
 /// Whether all tags of `ready` pointed to its image before the run, so that nothing was pushed.
 fn has_stayed(ready: &Ready, reports: &[TagReport]) -> bool {
     let name = &ready.planned.name;
-    let mut of_target = reports.iter().filter(|report| report.target == *name);
+    let mut of_target = reports
+        .iter()
+        .filter(|report| report.target.as_ref() == Some(name));
     let first = of_target.next();
     first.is_some_and(|first| first.end == TagEnd::Stayed)
         && of_target.all(|report| report.end == TagEnd::Stayed)

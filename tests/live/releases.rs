@@ -12,6 +12,9 @@ use crate::support::project::{CommandOutput, TestProject};
 const V2: &str = "RBAKE_TEST_REGISTRY2";
 const V3: &str = "RBAKE_TEST_REGISTRY3";
 
+const ACCEPT: &str =
+    "Accept: application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
+
 /// A registry that deletes, and a project in a git repository that pushes to it.
 struct Site {
     project: TestProject,
@@ -111,13 +114,19 @@ impl Site {
         output
     }
 
+    #[track_caller]
+    fn rbake(&self, args: &[&str]) -> CommandOutput {
+        let output = self.project.rbake(args);
+        assert_eq!(output.code, Some(0), "{output}");
+        output
+    }
+
     /// The digest to which a tag points. `None` if it does not exist.
     fn digest(&self, name: &str) -> Option<String> {
         let (repository, tag) = name.split_once(':').unwrap();
         let url = format!("http://{}/v2/{repository}/manifests/{tag}", self.address);
-        let accept = "Accept: application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
         let output = Command::new("curl")
-            .args(["-sSI", "-H", accept, &url])
+            .args(["-sSI", "-H", ACCEPT, &url])
             .output()
             .unwrap();
         let head = String::from_utf8(output.stdout).unwrap();
@@ -130,6 +139,41 @@ impl Site {
             let is_digest = key.eq_ignore_ascii_case("docker-content-digest");
             is_digest.then(|| value.trim().to_owned())
         })
+    }
+
+    /// The content of a manifest.
+    fn manifest(&self, name: &str) -> Vec<u8> {
+        let (repository, tag) = name.split_once(':').unwrap();
+        let url = format!("http://{}/v2/{repository}/manifests/{tag}", self.address);
+        let output = Command::new("curl")
+            .args(["-sSf", "-H", ACCEPT, &url])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        output.stdout
+    }
+
+    /// Points a tag to a manifest.
+    fn put(&self, name: &str, manifest: &[u8]) {
+        let (repository, tag) = name.split_once(':').unwrap();
+        let url = format!("http://{}/v2/{repository}/manifests/{tag}", self.address);
+        let parsed: serde_json::Value = serde_json::from_slice(manifest).unwrap();
+        let kind = format!("Content-Type: {}", parsed["mediaType"].as_str().unwrap());
+        let file = self.project.home().join("manifest");
+        std::fs::write(&file, manifest).unwrap();
+        let output = Command::new("curl")
+            .args(["-sSf", "-X", "PUT", "-H", &kind, "--data-binary"])
+            .arg(format!("@{}", file.display()))
+            .arg(&url)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    /// Forgets the runs of this machine, as on another one.
+    fn forget(&self) {
+        let state = self.project.home().join(".local/state/rbake/journals");
+        std::fs::remove_dir_all(state).unwrap();
     }
 }
 
@@ -183,4 +227,140 @@ fn a_run_that_cannot_be_held_fails_before_work() {
         assert!(output.stderr.contains("publish::hold"), "{output}");
     }
     assert_eq!(site.digest("site/web:latest"), None);
+}
+
+/// The run that is held after a first commit was published and a second was built. Returns both images of `web`.
+#[track_caller]
+fn held(site: &Site) -> (String, Option<String>, Option<String>) {
+    site.commit("1");
+    let _ = site.push(&[]);
+    let old = site.digest("site/web:latest");
+    let second = site.commit("2");
+    let output = site.push(&["--hold"]);
+    let new = site.digest(&format!("site/web:sha-{}", &second[..12]));
+    assert!(old.is_some() && new.is_some() && old != new, "{output}");
+    (run_in(&output), old, new)
+}
+
+#[test_case(V2; "distribution 2")]
+#[test_case(V3; "distribution 3")]
+#[ignore = "needs live peers"]
+fn a_promotion_moves_the_tags_and_completes_the_held_run(version: &str) {
+    let site = Site::new(version);
+    let (run, old, new) = held(&site);
+    let shown = site.rbake(&["promote", "--dry-run", "--json"]);
+    let plan: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
+    assert_eq!(plan["run"], run.as_str());
+    assert_eq!(plan["changes"].as_array().unwrap().len(), 2, "{plan}");
+    let refused = site.project.rbake(&["promote"]);
+    assert_eq!(refused.code, Some(2), "{refused}");
+    assert!(refused.stderr.contains("publish::not-confirmed"));
+    assert_eq!(site.digest("site/web:latest"), old);
+
+    let output = site.rbake(&["promote", "--yes"]);
+    assert!(output.stderr.contains("2 tags changed"), "{output}");
+    assert_eq!(site.digest("site/web:latest"), new);
+    // Here and in the registry, the run is complete.
+    for forget in [false, true] {
+        if forget {
+            site.forget();
+        }
+        let again = site.rbake(&["promote", &run, "--yes"]);
+        assert!(again.stderr.contains("complete already"), "{again}");
+    }
+    let none = site.project.rbake(&["promote", "--yes"]);
+    assert_eq!(none.code, Some(2), "{none}");
+    assert!(none.stderr.contains("no run is held"), "{none}");
+
+    // The undo of the held run takes back what the promotion moved.
+    let _ = site.rbake(&["undo", &run, "--yes"]);
+    assert_eq!(site.digest("site/web:latest"), old);
+}
+
+#[test]
+#[ignore = "needs live peers"]
+fn a_promotion_on_another_machine_finds_the_run_by_its_commit() {
+    let site = Site::new(V3);
+    let (run, _, new) = held(&site);
+    let journals = site.project.home().join(".local/state/rbake/journals");
+    let kept = site.project.home().join("kept");
+    std::fs::rename(&journals, &kept).unwrap();
+    let commit = site.git(&["rev-parse", "--short=8", "HEAD"]);
+    let output = site.rbake(&["promote", &commit, "--yes"]);
+    assert!(output.stderr.contains(&run), "{output}");
+    assert_eq!(site.digest("site/web:latest"), new);
+    // The first machine learns it from the registry.
+    std::fs::remove_dir_all(&journals).unwrap();
+    std::fs::rename(&kept, &journals).unwrap();
+    let again = site.rbake(&["promote", &run, "--yes"]);
+    assert!(again.stderr.contains("complete already"), "{again}");
+    let wrong = site.project.rbake(&["promote", "0000000", "--yes"]);
+    assert_eq!(wrong.code, Some(2), "{wrong}");
+    assert!(
+        wrong.stderr.contains("no record of a run of commit"),
+        "{wrong}"
+    );
+}
+
+#[test]
+#[ignore = "needs live peers"]
+fn a_promotion_leaves_tags_of_newer_commits_unless_it_is_forced() {
+    let site = Site::new(V3);
+    let (run, _, new) = held(&site);
+    site.commit("3");
+    let _ = site.push(&[]);
+    let newest = site.digest("site/web:latest");
+    let shown = site.rbake(&["promote", "--dry-run"]);
+    assert!(shown.stderr.contains("stays: the newer commit"), "{shown}");
+    let forced = site.rbake(&["promote", "--force-backwards", "--dry-run"]);
+    assert!(forced.stderr.contains(" → "), "{forced}");
+    assert_eq!(site.digest("site/web:latest"), newest);
+    let output = site.rbake(&["promote", &run, "--force-backwards", "--yes"]);
+    assert_eq!(site.digest("site/web:latest"), new, "{output}");
+}
+
+#[test]
+#[ignore = "needs live peers"]
+fn a_promotion_that_was_interrupted_is_continued() {
+    let site = Site::new(V3);
+    let (run, old, new) = held(&site);
+    let record = site.manifest(&format!("site/api:rbake-run-{run}"));
+    let latest = site.manifest("site/api:latest");
+    let _ = site.rbake(&["promote", &run, "--yes"]);
+    assert_eq!(site.digest("site/web:latest"), new);
+    // As if it had been killed after it had moved the tag of `web`.
+    site.put("site/api:latest", &latest);
+    for repository in ["api", "web"] {
+        site.put(&format!("site/{repository}:rbake-run-{run}"), &record);
+    }
+    let journals = site.project.home().join(".local/state/rbake/journals");
+    let mut promotions = 0;
+    for entry in std::fs::read_dir(&journals).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let last = if text.contains("\"promotes\"") {
+            promotions += 1;
+            "moving"
+        } else if path.to_string_lossy().contains(&run) {
+            "held"
+        } else {
+            continue;
+        };
+        let end = text.find(&format!("\"{last}\"")).unwrap();
+        std::fs::write(&path, format!("{}\"{last}\"}}\n", &text[..end])).unwrap();
+    }
+    assert_eq!(promotions, 1);
+    let again = site.rbake(&["promote", "--yes"]);
+    assert!(again.stderr.contains("1 tag changed"), "{again}");
+    assert_eq!(site.digest("site/web:latest"), new);
+    let commit = site.git(&["rev-parse", "--short=12", "HEAD"]);
+    assert_eq!(
+        site.digest("site/api:latest"),
+        site.digest(&format!("site/api:sha-{commit}"))
+    );
+    // Nothing is left open, and the undo of the promotion knows where both tags were.
+    let none = site.project.rbake(&["resume"]);
+    assert!(none.stderr.contains("no run was interrupted"), "{none}");
+    let _ = site.rbake(&["undo", &run, "--yes"]);
+    assert_eq!(site.digest("site/web:latest"), old);
 }

@@ -11,7 +11,7 @@ use crate::prune::plan::DeletionTraits;
 use crate::prune::policy::{CachePolicy, ImagePolicy, RecordRetention, RetentionPolicy, TagGroup};
 use crate::publish::class::TagClass;
 use crate::publish::journal::{
-    EntryState, Journal, JournalEntry, JournalHeader, PublishedTag, RunStatus, artifact,
+    EntryState, Journal, JournalEntry, JournalHeader, PublishedTag, RunOrigin, RunStatus, artifact,
 };
 use crate::types::Digest;
 
@@ -174,6 +174,8 @@ fn record(was: &Digest, to: &Digest, status: u8, hours: i64) -> Value {
             .parse()
             .unwrap(),
         started,
+        origin: RunOrigin::Build,
+        backwards: false,
         rbake: "0.1.0".to_owned(),
         revision: None,
     });

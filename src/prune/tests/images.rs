@@ -17,7 +17,7 @@ use crate::prune::policy::{
 };
 use crate::publish::class::TagClass;
 use crate::publish::journal::{
-    EntryState, Journal, JournalEntry, JournalHeader, PublishedTag, RunStatus, artifact,
+    EntryState, Journal, JournalEntry, JournalHeader, PublishedTag, RunOrigin, RunStatus, artifact,
 };
 use crate::types::Digest;
 
@@ -40,6 +40,8 @@ fn record(
     let mut journal = Journal::new(JournalHeader {
         run: run.parse().unwrap(),
         started,
+        origin: RunOrigin::Build,
+        backwards: false,
         rbake: "0.1.0".to_owned(),
         revision: None,
     });

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     ENTRY_LIMIT, EntryState, Journal, JournalEntry, JournalEvent, JournalEventError, JournalHeader,
-    PublishedTag, RunId, RunStatus,
+    PublishedTag, RunId, RunOrigin, RunStatus,
 };
 use crate::publish::class::TagClass;
 use crate::types::Digest;
@@ -55,6 +55,11 @@ pub(super) struct JournalFields {
     started: Option<String>,
     rbake: Option<String>,
     revision: Option<String>,
+    promotes: Option<String>,
+    #[serde(rename = "rolls-back-to")]
+    rolls_back_to: Option<String>,
+    #[serde(default)]
+    backwards: bool,
     status: Option<String>,
     state: Option<String>,
     image: Option<String>,
@@ -128,6 +133,16 @@ impl JournalFields {
             revision: revision
                 .map(|text| parsed(Some(text), "revision"))
                 .transpose()?,
+            origin: self.origin()?,
+            backwards: self.backwards,
+        })
+    }
+
+    fn origin(&self) -> Result<RunOrigin, JournalFormatError> {
+        Ok(match (&self.promotes, &self.rolls_back_to) {
+            (Some(run), _) => RunOrigin::Promotion(parsed(Some(run), "promotes")?),
+            (None, Some(run)) => RunOrigin::Rollback(parsed(Some(run), "rolls-back-to")?),
+            (None, None) => RunOrigin::Build,
         })
     }
 
@@ -198,6 +213,14 @@ pub(super) fn header_fields(header: &JournalHeader) -> Map<String, Value> {
     add("rbake", header.rbake.as_str().into());
     if let Some(revision) = &header.revision {
         add("revision", revision.to_string().into());
+    }
+    match &header.origin {
+        RunOrigin::Build => {}
+        RunOrigin::Promotion(run) => add("promotes", run.as_str().into()),
+        RunOrigin::Rollback(run) => add("rolls-back-to", run.as_str().into()),
+    }
+    if header.backwards {
+        add("backwards", true.into());
     }
     fields
 }

@@ -21,7 +21,7 @@ use super::revision::CommitState;
 use crate::types::reference::InvalidReference;
 use crate::types::{Digest, ImageRepository, ImageTag, Reference};
 
-pub(crate) use run_id::{InvalidRunId, RunId};
+pub(crate) use run_id::RunId;
 
 /// The most tags in one journal.
 pub(crate) const ENTRY_LIMIT: usize = 20_000;
@@ -154,6 +154,22 @@ pub(crate) struct JournalHeader {
     pub(crate) rbake: String,
     /// The commit that was built, if it is known.
     pub(crate) revision: Option<CommitState>,
+    /// Whose images the run publishes.
+    pub(crate) origin: RunOrigin,
+    /// Whether mutable tags may move to older commits.
+    pub(crate) backwards: bool,
+}
+
+/// Whose images a run publishes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum RunOrigin {
+    /// Its own, which it built.
+    #[default]
+    Build,
+    /// Those of this held run, whose mutable tags it moves.
+    Promotion(RunId),
+    /// Those of this earlier run, to which it moves mutable tags back.
+    Rollback(RunId),
 }
 
 /// The record of a run.

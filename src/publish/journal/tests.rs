@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use test_case::test_case;
 
 use super::lines::JournalFormatError;
+use super::run_id::InvalidRunId;
 use super::*;
 use crate::types::Clock;
 
@@ -23,6 +24,8 @@ pub(super) fn header() -> JournalHeader {
         started,
         rbake: "0.1.0".to_owned(),
         revision: Some("ab".repeat(20).parse().unwrap()),
+        origin: RunOrigin::Build,
+        backwards: false,
     }
 }
 
@@ -216,4 +219,27 @@ proptest! {
         let _ = artifact::decode(manifest.to_string().as_bytes());
         let _ = artifact::decode(text.as_bytes());
     }
+}
+
+#[test]
+fn the_origin_of_a_run_is_read_as_it_was_written() {
+    let run = header().run;
+    for (origin, backwards) in [
+        (RunOrigin::Build, false),
+        (RunOrigin::Promotion(run.clone()), true),
+        (RunOrigin::Rollback(run), true),
+    ] {
+        let header = JournalHeader {
+            origin,
+            backwards,
+            ..header()
+        };
+        let (read, _) = lines::fold(lines::header_line(&header).as_bytes()).unwrap();
+        assert_eq!(read.header, header);
+        let journal = Journal::new(header);
+        let bytes = artifact::encode(&journal, None).unwrap();
+        assert_eq!(artifact::decode(&bytes).unwrap().journal, journal);
+    }
+    let line = lines::header_line(&header()).replace("\"rbake\"", "\"promotes\":\"x\",\"rbake\"");
+    assert!(lines::fold(line.as_bytes()).is_err());
 }

@@ -22,7 +22,7 @@ use crate::diag::{Diagnostic, Diagnostics};
 use crate::event::{EventKind, EventSink};
 use crate::outcome::TargetOutcome;
 use crate::publish::class::TagClass;
-use crate::publish::journal::file;
+use crate::publish::journal::{RunOrigin, file};
 use crate::publish::settings::{PublishMode, PublishSettings};
 use crate::publisher::{
     ImageToPublish, JournalTemplate, KeptContents, PublishError, PublishForce, Publisher, Record,
@@ -116,9 +116,8 @@ fn claimed_twice(images: &[ImageToPublish]) -> Diagnostics {
     for image in images {
         for (tag, _) in &image.tags {
             let targets = claims.entry((&image.repository, tag)).or_default();
-            if !targets.contains(&&image.target) {
-                targets.push(&image.target);
-            }
+            targets.extend(image.target.as_ref());
+            targets.dedup();
         }
     }
     let twice = claims.into_iter().filter(|(_, targets)| targets.len() > 1);
@@ -158,6 +157,8 @@ impl Publishing {
         let record = Record::new(JournalTemplate {
             directory,
             revision: tools.commit.state.clone(),
+            origin: RunOrigin::Build,
+            backwards: tools.wishes.force.backwards,
             clock: tools.clock,
         });
         let publisher = Publisher::new(
@@ -217,7 +218,7 @@ impl Publishing {
             matches!(**end, TargetOutcome::Succeeded(_))
         };
         let Done { whole, mut reports } = self.take_done();
-        let targets = whole.iter().map(|whole| whole.image.target.clone());
+        let targets = whole.iter().filter_map(|whole| whole.image.target.clone());
         let targets: BTreeSet<TargetName> = targets.collect();
         if !ends.iter().all(has_succeeded) {
             return Published {
@@ -294,13 +295,13 @@ impl Publishing {
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         let mut images: Vec<GateImage> = Vec::new();
         for whole in &done.whole {
+            let Some(target) = &whole.image.target else {
+                continue;
+            };
             // An image in several repositories is the same in each.
-            if images
-                .iter()
-                .all(|image| image.target != whole.image.target)
-            {
+            if images.iter().all(|image| image.target != *target) {
                 images.push(GateImage {
-                    target: whole.image.target.clone(),
+                    target: target.clone(),
                     name: format!("{}@{}", whole.image.repository, whole.manifest.digest()),
                 });
             }

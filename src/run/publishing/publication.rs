@@ -72,7 +72,7 @@ impl Publication {
                 Some(image) if image.tags.contains(&new) => {}
                 Some(image) => image.tags.push(new),
                 None => images.push(ImageToPublish {
-                    target: spec.target.clone(),
+                    target: Some(spec.target.clone()),
                     repository,
                     security,
                     tags: vec![new],

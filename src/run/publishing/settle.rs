@@ -106,7 +106,9 @@ impl Publishing {
             return Err(SolveFailure::new(FailureKind::Build, message));
         };
         for found in found.iter_mut().filter(|found| found.manifest.is_none()) {
-            found.manifest = self.pushed(found.image, &digest).await?;
+            found.manifest = self
+                .pushed(&built.spec.target, found.image, &digest)
+                .await?;
         }
         if found.iter().any(|found| found.manifest.is_none()) {
             if self.is_gated {
@@ -187,6 +189,7 @@ impl Publishing {
     /// The manifest that the builder has pushed to the repository of `image`. `None` if it is not there.
     async fn pushed(
         &self,
+        target: &TargetName,
         image: &ImageToPublish,
         digest: &Digest,
     ) -> Result<Option<RawManifest>, SolveFailure> {
@@ -195,7 +198,7 @@ impl Publishing {
             .registries()
             .repository(&image.repository, image.security);
         let found = repository.get(&TagOrDigest::Digest(digest.clone())).await;
-        found.map_err(|error| messages::failure(&image.target, &PublishError::from(error)))
+        found.map_err(|error| messages::failure(target, &PublishError::from(error)))
     }
 }
 

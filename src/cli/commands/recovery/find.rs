@@ -1,20 +1,25 @@
 //! Finds the record of the run that the user means: on this machine, or in a registry.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Parser as _;
 
-use super::{RecoveryArgs, failed};
+use super::session::{RecoveryArgs, failed};
 use crate::cli::args::BakeArgs;
 use crate::cli::commands::definition;
 use crate::diag::{Class, Diagnostic, Diagnostics};
-use crate::publish::journal::file::{self, JournalFile, JournalFileError};
-use crate::publish::journal::{InvalidRunId, Journal, RunId};
-use crate::publisher::{PublishError, Record, RecoveryWish, recorded_run, recorded_runs};
+use crate::publish::journal::file::{self, FoundJournal, JournalFile, JournalFileError};
+use crate::publish::journal::{Journal, RunId, RunOrigin};
+use crate::publisher::{PublishError, Record, catch_up, recorded_run, recorded_runs};
 use crate::registry::{Registries, RegistrySecurity};
+use crate::types::blocking::unblock;
 use crate::types::causes::in_one_line;
 use crate::types::terminal::visible;
-use crate::types::{Environment, ImageRepository, Reference};
+use crate::types::{Clock, Environment, ImageRepository, Reference};
+
+/// The fewest digits of a commit that name it.
+const COMMIT_DIGITS: usize = 7;
 
 /// Where records of runs may be.
 pub(super) struct Places<'a> {
@@ -22,83 +27,218 @@ pub(super) struct Places<'a> {
     pub(super) security: RegistrySecurity,
     pub(super) args: &'a RecoveryArgs,
     pub(super) environment: &'a Environment,
+    pub(super) clock: Clock,
+}
+
+/// Which run a verb means.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RunChoice {
+    /// Whether the verb may mean a run although the user does not name it.
+    pub(super) is_meant: fn(&Journal) -> bool,
+    /// Whether it may also mean a run whose journal on this machine cannot be read.
+    pub(super) takes_unreadable: bool,
+    /// Whether a commit names only runs that built their images.
+    pub(super) only_builds: bool,
+    /// What is said if there is no such run.
+    pub(super) none: &'static str,
+    /// What is said if there are several.
+    pub(super) several: &'static str,
+    /// What the user can do if there is no such run.
+    pub(super) help: Option<&'static str>,
+}
+
+/// The run that the user names.
+enum NamedRun {
+    Run(RunId),
+    /// The first digits of a commit.
+    Commit(String),
+}
+
+impl NamedRun {
+    fn parse(text: &str) -> Result<Self, Diagnostic> {
+        let error = match text.parse() {
+            Ok(run) => return Ok(Self::Run(run)),
+            Err(error) => error,
+        };
+        let commit = text.to_ascii_lowercase();
+        if (COMMIT_DIGITS..=64).contains(&commit.len())
+            && commit.bytes().all(|byte| byte.is_ascii_hexdigit())
+        {
+            return Ok(Self::Commit(commit));
+        }
+        let message = format!(
+            "`{}`: {error}, and not at least {COMMIT_DIGITS} digits of a commit",
+            visible(text)
+        );
+        Err(Diagnostic::error(Class::Usage, "publish::run", message))
+    }
 }
 
 impl Places<'_> {
-    /// Finds the run that the user means.
-    pub(super) async fn find(&self, wish: RecoveryWish) -> Result<Record, Diagnostics> {
-        let directory = file::directory(self.environment);
-        let run = match &self.args.run {
-            Some(text) => text.parse().map_err(|error: InvalidRunId| {
-                let message = format!("`{}`: {error}", visible(text));
-                Diagnostic::error(Class::Usage, "publish::run", message)
-            })?,
-            None => match self.only_open(directory.as_ref(), wish).await? {
-                Ok(run) => run,
-                Err(record) => return Ok(record),
-            },
+    /// The directory of the journals of this machine. `None` if there is none, or the user wants others.
+    pub(super) fn directory(&self) -> Option<PathBuf> {
+        let is_wanted = self.args.places.from.is_empty();
+        file::directory(self.environment).filter(|_| is_wanted)
+    }
+
+    /// The journals of this machine on which no other process works, newest first.
+    pub(super) async fn on_this_machine(&self) -> Vec<FoundJournal> {
+        let Some(directory) = self.directory() else {
+            return Vec::new();
         };
-        if self.args.from.is_empty()
-            && let Some(directory) = &directory
-        {
-            match JournalFile::reopen(directory, &run) {
-                Ok(journal) => return Ok(Record::of_file(journal)),
-                Err(JournalFileError::Read { source, .. })
-                    if source.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(unusable(&error).into()),
-            }
-        }
-        let repositories = self.repositories()?;
-        let found = recorded_run(self.registries, &repositories, self.security, &run).await;
-        match found.map_err(|error| failed(&run, &error))? {
-            Some(journal) => Ok(Record::of_journal(journal)),
-            None => Err(not_found(&run, &repositories).into()),
+        let found = unblock(move || file::all(&directory)).await;
+        found.into_iter().filter(|found| !found.in_use).collect()
+    }
+
+    /// Finds the run that the user means.
+    pub(super) async fn find(&self, choice: &RunChoice) -> Result<Record, Diagnostics> {
+        let named = self.args.run.as_deref().map(NamedRun::parse).transpose()?;
+        match named {
+            Some(NamedRun::Run(run)) => self.record_of(&run).await,
+            Some(NamedRun::Commit(commit)) => self.newest_of(&commit, choice).await,
+            None => self.only(choice).await,
         }
     }
 
-    /// The only run that was interrupted: on this machine, or else in the repositories.
-    async fn only_open(
-        &self,
-        directory: Option<&PathBuf>,
-        wish: RecoveryWish,
-    ) -> Result<Result<RunId, Record>, Diagnostics> {
-        if self.args.from.is_empty()
-            && let Some(directory) = directory
-        {
-            let open = file::unfinished(directory);
-            let open = open.into_iter().filter(|found| !found.in_use);
-            let runs: Vec<RunId> = open.map(|found| found.run).collect();
-            match &runs[..] {
-                [] => {}
-                [run] => return Ok(Ok(run.clone())),
-                _ => return Err(several(&runs).into()),
-            }
+    /// The record of `run`: on this machine, or else in the repositories.
+    async fn record_of(&self, run: &RunId) -> Result<Record, Diagnostics> {
+        if let Some(record) = self.reopen(run).await? {
+            return Ok(record);
         }
         let repositories = self.repositories()?;
-        let found = recorded_runs(self.registries, &repositories, self.security).await;
-        let found = found.map_err(|error| cannot_look(&error))?;
-        let mut open: Vec<Journal> = found
-            .into_iter()
-            .filter(|journal| journal.status.is_open())
-            .collect();
-        match (open.pop(), open.is_empty()) {
-            (Some(journal), true) => Ok(Err(Record::of_journal(journal))),
-            (Some(last), false) => {
-                let runs = open.iter().chain([&last]);
-                let runs: Vec<RunId> = runs.map(|journal| journal.header.run.clone()).collect();
-                Err(several(&runs).into())
-            }
-            (None, _) => Err(none_open(wish, &repositories).into()),
+        let found = recorded_run(self.registries, &repositories, self.security, run).await;
+        match found.map_err(|error| failed(run, &error))? {
+            Some(journal) => Ok(Record::of_journal(journal)),
+            None => Err(not_found(run, &repositories).into()),
         }
+    }
+
+    /// The record of `run` on this machine. If it is held, another machine may have promoted it or taken it back in the
+    /// meantime, so it is brought up to date first.
+    async fn reopen(&self, run: &RunId) -> Result<Option<Record>, Diagnostics> {
+        let Some(directory) = self.directory() else {
+            return Ok(None);
+        };
+        match JournalFile::reopen(&directory, run) {
+            Ok(journal) => {
+                let record = Record::of_file(journal);
+                let caught_up = catch_up(self.registries, self.security, &record).await;
+                caught_up.map_err(|error| failed(run, &error))?;
+                Ok(Some(record))
+            }
+            Err(JournalFileError::Read { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(unusable(&error).into()),
+        }
+    }
+
+    /// The newest run of the commit that begins with `digits`, wherever its record is.
+    async fn newest_of(&self, digits: &str, choice: &RunChoice) -> Result<Record, Diagnostics> {
+        let here = self.on_this_machine().await;
+        let here = here.into_iter().filter_map(|found| found.journal.ok());
+        let mut runs: Vec<Journal> = here.filter(|run| is_of(run, digits, choice)).collect();
+        let elsewhere = self.recorded().await;
+        match elsewhere {
+            Ok(found) => runs.extend(found.into_iter().filter(|run| is_of(run, digits, choice))),
+            // The user may be in another directory than that of the definition.
+            Err(problems) if runs.is_empty() => return Err(problems),
+            Err(problems) => {
+                tracing::warn!(problems = problems.0.len(), "registries not looked at")
+            }
+        }
+        let commits: BTreeSet<&str> = runs
+            .iter()
+            .filter_map(|run| Some(run.header.revision.as_ref()?.id.as_str()))
+            .collect();
+        if commits.len() > 1 {
+            let commits: Vec<&str> = commits.into_iter().collect();
+            let message = format!("`{digits}` names several commits: {}", commits.join(", "));
+            return Err(Diagnostic::error(Class::Usage, "publish::run", message).into());
+        }
+        // One that is both here and there is taken from here.
+        let mut newest: Option<Journal> = None;
+        for run in runs {
+            if newest
+                .as_ref()
+                .is_none_or(|newest| run.header.run > newest.header.run)
+            {
+                newest = Some(run);
+            }
+        }
+        let Some(newest) = newest else {
+            let message = format!("there is no record of a run of commit `{digits}`");
+            return Err(Diagnostic::error(Class::Usage, "publish::run", message)
+                .help("`--from REPOSITORY` says where the record of the run is")
+                .into());
+        };
+        match self.reopen(&newest.header.run).await? {
+            Some(record) => Ok(record),
+            None => Ok(Record::of_journal(newest)),
+        }
+    }
+
+    /// The only run that `choice` means: on this machine, or else in the repositories.
+    async fn only(&self, choice: &RunChoice) -> Result<Record, Diagnostics> {
+        let mut here = Vec::new();
+        for found in self.on_this_machine().await {
+            match &found.journal {
+                Ok(journal) if !(choice.is_meant)(journal) => {}
+                Ok(_) => {
+                    // It may not be held any more.
+                    let record = self.reopen(&found.run).await?;
+                    let journal = record.as_ref().and_then(Record::journal);
+                    if journal.is_some_and(|journal| (choice.is_meant)(&journal)) {
+                        here.extend(record);
+                    }
+                }
+                Err(error) if choice.takes_unreadable => return Err(unusable(error).into()),
+                Err(_) => {}
+            }
+        }
+        if here.len() > 1 {
+            let runs = here.iter().filter_map(Record::run).collect();
+            return Err(several(choice, runs).into());
+        }
+        if let Some(record) = here.pop() {
+            return Ok(record);
+        }
+        let mut meant = self.recorded().await?;
+        meant.retain(|journal| (choice.is_meant)(journal));
+        match (meant.pop(), meant.is_empty()) {
+            (Some(journal), true) => Ok(Record::of_journal(journal)),
+            (Some(last), false) => {
+                let runs = meant.into_iter().chain([last]);
+                Err(several(choice, runs.map(|journal| journal.header.run).collect()).into())
+            }
+            (None, _) => {
+                let problem = Diagnostic::error(Class::Usage, "publish::run", choice.none)
+                    .note(looked_in(&self.repositories()?));
+                Err(choice
+                    .help
+                    .into_iter()
+                    .fold(problem, Diagnostic::help)
+                    .into())
+            }
+        }
+    }
+
+    /// The newest runs that are recorded in the repositories.
+    pub(super) async fn recorded(&self) -> Result<Vec<Journal>, Diagnostics> {
+        let repositories = self.repositories()?;
+        let found = recorded_runs(self.registries, &repositories, self.security).await;
+        found.map_err(|error| cannot_look(&error).into())
     }
 
     /// The repositories in which the record of a run may be.
     fn repositories(&self) -> Result<Vec<ImageRepository>, Diagnostics> {
-        if self.args.from.is_empty() {
-            return of_definition(&self.args.files, self.environment);
+        if self.args.places.from.is_empty() {
+            return of_definition(&self.args.places.files, self.environment);
         }
         let mut repositories = Vec::new();
-        for text in &self.args.from {
+        for text in &self.args.places.from {
             let reference: Reference = text.parse().map_err(|error| {
                 let message = format!("`--from {}`: {error}", visible(text));
                 Diagnostic::error(Class::Usage, "cli::usage", message)
@@ -158,15 +298,6 @@ fn not_found(run: &RunId, repositories: &[ImageRepository]) -> Diagnostic {
         .help("`--from REPOSITORY` says where the record of the run is")
 }
 
-fn none_open(wish: RecoveryWish, repositories: &[ImageRepository]) -> Diagnostic {
-    let problem = Diagnostic::error(Class::Usage, "publish::run", "no run was interrupted")
-        .note(looked_in(repositories));
-    match wish {
-        RecoveryWish::Undo => problem.help("name the run to undo a finished one"),
-        RecoveryWish::Resume => problem,
-    }
-}
-
 fn looked_in(repositories: &[ImageRepository]) -> String {
     let names: Vec<&str> = repositories.iter().map(ImageRepository::familiar).collect();
     if names.is_empty() {
@@ -175,8 +306,16 @@ fn looked_in(repositories: &[ImageRepository]) -> String {
     format!("rbake looked on this machine and in {}", names.join(", "))
 }
 
-fn several(runs: &[RunId]) -> Diagnostic {
+fn several(choice: &RunChoice, runs: Vec<RunId>) -> Diagnostic {
     let names: Vec<&str> = runs.iter().map(RunId::as_str).collect();
-    let message = format!("several runs were interrupted: {}", names.join(", "));
+    let message = format!("{}: {}", choice.several, names.join(", "));
     Diagnostic::error(Class::Usage, "publish::run", message).help("name the one that you mean")
+}
+
+/// Whether `journal` is of a run of the commit that begins with `digits`.
+fn is_of(journal: &Journal, digits: &str, choice: &RunChoice) -> bool {
+    let header = &journal.header;
+    let revision = header.revision.as_ref();
+    revision.is_some_and(|revision| revision.id.as_str().starts_with(digits))
+        && (!choice.only_builds || header.origin == RunOrigin::Build)
 }

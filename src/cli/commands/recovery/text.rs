@@ -9,7 +9,8 @@ use crate::publish::journal::{Journal, PublishedTag, RunStatus};
 use crate::publisher::Recovered;
 use crate::types::Digest;
 
-fn heading(journal: &Journal) -> String {
+/// The first line about a run.
+pub(super) fn heading(journal: &Journal) -> String {
     let header = &journal.header;
     let commit = header.revision.as_ref();
     let commit = commit.map_or(String::new(), |commit| format!(" of commit {commit}"));

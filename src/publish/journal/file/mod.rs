@@ -213,17 +213,26 @@ pub(crate) fn read(dir: &Path, run: &RunId) -> Result<Journal, JournalFileError>
 /// Returns the journals of runs that ended in the middle or are going on, newest first, and those that cannot be
 /// read. Journals without a whole line are left out: their runs changed nothing.
 pub(crate) fn unfinished(dir: &Path) -> Vec<FoundJournal> {
-    let found = list(dir).into_iter().map(|run| examine(dir, run));
     let is_unfinished = |found: &FoundJournal| match &found.journal {
         Ok(journal) => journal.status.is_open(),
+        Err(_) => true,
+    };
+    all(dir).into_iter().filter(is_unfinished).collect()
+}
+
+/// Returns the journals of all runs, newest first, and those that cannot be read. Journals without a whole line are left
+/// out: their runs changed nothing.
+pub(crate) fn all(dir: &Path) -> Vec<FoundJournal> {
+    let found = list(dir).into_iter().map(|run| examine(dir, run));
+    let has_line = |found: &FoundJournal| match &found.journal {
         Err(JournalFileError::Format { source, .. }) => {
             !matches!(source, JournalFormatError::Empty)
         }
         // Another process may have removed it in the meantime.
         Err(JournalFileError::Read { source, .. }) => source.kind() != io::ErrorKind::NotFound,
-        Err(_) => true,
+        Ok(_) | Err(_) => true,
     };
-    found.filter(is_unfinished).collect()
+    found.filter(has_line).collect()
 }
 
 /// Removes the oldest journals of runs that are complete or undone. The newest [`KEPT_JOURNALS`] of them stay, and all

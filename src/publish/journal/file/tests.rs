@@ -1,7 +1,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, SystemTime};
 
-use super::super::{EntryState, JournalEntry, PublishedTag, RunStatus};
+use super::super::{EntryState, JournalEntry, PublishedTag, RunOrigin, RunStatus};
 use super::*;
 use crate::publish::class::TagClass;
 use crate::types::{Clock, Digest};
@@ -13,6 +13,8 @@ fn header(clock: &Clock) -> JournalHeader {
         started,
         rbake: "0.1.0".to_owned(),
         revision: None,
+        origin: RunOrigin::Build,
+        backwards: false,
     }
 }
 

@@ -1,0 +1,125 @@
+//! `rbake promote`: moves the mutable tags of a held run.
+
+use clap::{CommandFactory as _, Parser};
+
+use super::confirm::Confirmation;
+use super::find::{Places, RunChoice};
+use super::moves::{self, RunMoves};
+use super::session::{RecoveryArgs, failed, internal, parse, run_verb};
+use crate::cli::exit::Exit;
+use crate::cli::screen::Screen;
+use crate::cli::usage;
+use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::publish::journal::{EntryState, Journal, RunOrigin, RunStatus};
+use crate::types::Environment;
+
+/// The run that `promote` means.
+const HELD: RunChoice = RunChoice {
+    is_meant: |journal| journal.status == RunStatus::Held,
+    takes_unreadable: false,
+    only_builds: true,
+    none: "no run is held",
+    several: "several runs are held",
+    help: Some("`rbake --push --hold` makes a run that can be promoted"),
+};
+
+/// Moves the mutable tags of a held run.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rbake promote",
+    about = "Move the mutable tags of a held run",
+    long_about = "Move the mutable tags of a run that was built with `--hold`. A tag that a newer commit holds stays.",
+    max_term_width = 100
+)]
+struct PromoteArgs {
+    #[command(flatten)]
+    shared: RecoveryArgs,
+    /// Move mutable tags to the commit of the run, even if a newer commit holds them
+    #[arg(long)]
+    force_backwards: bool,
+    /// Do it without asking
+    #[arg(long, short = 'y')]
+    yes: bool,
+}
+
+/// The clap command, for help and completion.
+pub(in crate::cli) fn promote_command() -> clap::Command {
+    PromoteArgs::command()
+}
+
+/// Runs `rbake promote`.
+pub(in crate::cli) fn promote(
+    program: &str,
+    words: &[String],
+    environment: &Environment,
+    screen: &mut Screen,
+) -> Exit {
+    match parse::<PromoteArgs>(program, "promote", words) {
+        Ok(args) => run_verb(&args.shared, environment, screen, async |places, screen| {
+            promote_run(&args, &places, screen).await
+        }),
+        Err(error) => usage(&error, screen),
+    }
+}
+
+async fn promote_run(
+    args: &PromoteArgs,
+    places: &Places<'_>,
+    screen: &mut Screen,
+) -> Result<Exit, Diagnostics> {
+    let held = places.find(&HELD).await?;
+    let Some(journal) = held.journal() else {
+        return Err(internal("the record of the run is empty").into());
+    };
+    match journal.status {
+        RunStatus::Held => {}
+        RunStatus::Complete => {
+            let run = &journal.header.run;
+            screen.note(&format!("run {run} is complete already"));
+            return Ok(Exit::Success);
+        }
+        _ => return Err(not_held(&journal).into()),
+    }
+    let moves = RunMoves {
+        places,
+        journal: &journal,
+        states: &[EntryState::Planned, EntryState::Done, EntryState::Undone],
+        origin: RunOrigin::Promotion(journal.header.run.clone()),
+        backwards: args.force_backwards,
+    };
+    let (publisher, images) = moves.publisher().await?;
+    let fails = |error| failed(&journal.header.run, &error);
+    let planned = publisher.plan_moves(&images).await.map_err(fails)?;
+    moves::show(&journal, &planned, args.shared.json, screen);
+    let confirmation = Confirmation {
+        dry_run: args.shared.dry_run,
+        agreed: args.yes || !planned.iter().any(moves::is_change),
+    };
+    if let Err(exit) = confirmation.ask(screen)? {
+        return Ok(exit);
+    }
+    let moved = publisher.republish(&images, places.security).await;
+    let moved = moved.map_err(fails)?;
+    let recorded = publisher.has_promoted(&held, &moved, places.security).await;
+    recorded.map_err(fails)?;
+    moves::show_done("promoted", &journal, &publisher, &moved, screen);
+    Ok(Exit::Success)
+}
+
+fn not_held(journal: &Journal) -> Diagnostic {
+    let run = &journal.header.run;
+    let (why, help) = match journal.status {
+        RunStatus::Open | RunStatus::Moving | RunStatus::Undoing => (
+            "was interrupted",
+            format!("`rbake resume {run}` finishes it, or takes it back if an image is missing"),
+        ),
+        RunStatus::Failed => (
+            "failed before its images were whole or accepted",
+            format!("build again; `rbake untag {run}` takes back the tags that it has set"),
+        ),
+        RunStatus::Undone => ("was taken back", "build again".to_owned()),
+        RunStatus::Held | RunStatus::Complete => ("is not held", "build again".to_owned()),
+    };
+    let message = format!("run {run} cannot be promoted, because it {why}");
+    Diagnostic::error(Class::Usage, "publish::not-held", message).help(help)
+}

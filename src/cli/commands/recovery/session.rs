@@ -1,0 +1,143 @@
+//! What the verbs share: flags, the log, the runtime and the client of registries.
+
+use clap::{Args, Parser};
+use tokio_util::sync::CancellationToken;
+
+use super::find::Places;
+use crate::cli::args;
+use crate::cli::exit::Exit;
+use crate::cli::screen::Screen;
+use crate::cli::{docker_config, logs};
+use crate::credential::{Provider, ProviderOptions};
+use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::publish::journal::RunId;
+use crate::publisher::PublishError;
+use crate::registry::{Registries, RegistrySecurity};
+use crate::types::causes::in_one_line;
+use crate::types::{Clock, Environment};
+
+/// The flags of the verbs that change what one run did.
+#[derive(Debug, Args)]
+pub(super) struct RecoveryArgs {
+    /// The run, such as `20261128T223000Z-0a1b2c3d`, or at least 7 digits of its commit, which mean the newest run of this
+    /// commit. Default: the only run to which the verb applies
+    #[arg(value_name = "RUN|COMMIT")]
+    pub(super) run: Option<String>,
+    #[command(flatten)]
+    pub(super) places: PlaceArgs,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Print what is to be done as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Where records of runs are looked for, and how.
+#[derive(Debug, Args)]
+pub(super) struct PlaceArgs {
+    /// Look for the record of the run in this repository, if it is not on this machine; may be repeated. Default: the
+    /// repositories of the definition
+    #[arg(long, value_name = "REPOSITORY")]
+    pub(super) from: Vec<String>,
+    /// Read this definition file; may be repeated
+    #[arg(long = "file", short = 'f', value_name = "FILE")]
+    pub(super) files: Vec<String>,
+    /// Accept any certificate, and plain HTTP if the registry does not speak TLS
+    #[arg(long)]
+    insecure: bool,
+    /// Write a log of what is done to this file; `RBAKE_LOG` sets its filter, as in `RBAKE_LOG=trace`
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    log_file: Option<String>,
+    // These two flags of building may stand before the verb.
+    #[arg(long, hide = true, allow_hyphen_values = true)]
+    builder: Option<String>,
+    #[arg(long, short = 'D', hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = args::go_bool())]
+    debug: Option<bool>,
+}
+
+/// Parses the words after `verb`.
+pub(super) fn parse<A: Parser>(
+    program: &str,
+    verb: &str,
+    words: &[String],
+) -> Result<A, clap::Error> {
+    let name = format!("{program} {verb}");
+    let command = A::command().bin_name(name.clone());
+    let words = std::iter::once(name.as_str()).chain(words.iter().map(String::as_str));
+    A::from_arg_matches(&command.try_get_matches_from(words)?)
+}
+
+/// Runs `work`, with a log if the user wants one.
+pub(super) fn run_verb(
+    args: &RecoveryArgs,
+    environment: &Environment,
+    screen: &mut Screen,
+    work: impl AsyncFnOnce(Places<'_>, &mut Screen) -> Result<Exit, Diagnostics>,
+) -> Exit {
+    let file = args.places.log_file.as_deref();
+    let log = match logs::start(file.filter(|file| !file.is_empty()), false, environment) {
+        Ok(log) => log,
+        Err(problem) => return screen.diagnostics(&problem.into()),
+    };
+    let exit = match in_runtime(args, environment, screen, work) {
+        Ok(exit) => exit,
+        Err(problems) => screen.diagnostics(&problems),
+    };
+    log.tell(exit, false, screen);
+    exit
+}
+
+fn in_runtime(
+    args: &RecoveryArgs,
+    environment: &Environment,
+    screen: &mut Screen,
+    work: impl AsyncFnOnce(Places<'_>, &mut Screen) -> Result<Exit, Diagnostics>,
+) -> Result<Exit, Diagnostics> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| internal(&format!("cannot start the runtime: {error}")))?;
+    let credentials = provider(environment);
+    for warning in credentials
+        .configurations()
+        .filter_map(docker_config::warning)
+    {
+        screen.diagnostic(&warning);
+    }
+    let clock = Clock::system();
+    let registries = Registries::new(credentials, clock.clone(), CancellationToken::new());
+    let security = if args.places.insecure {
+        RegistrySecurity::Waived
+    } else {
+        RegistrySecurity::Required
+    };
+    let places = Places {
+        registries: &registries,
+        security,
+        args,
+        environment,
+        clock,
+    };
+    runtime.block_on(work(places, screen))
+}
+
+fn provider(environment: &Environment) -> Provider {
+    Provider::new(ProviderOptions {
+        environment,
+        clock: Clock::system(),
+        withheld: std::collections::BTreeSet::new(),
+        notices: Box::new(|_| {}),
+    })
+}
+
+/// The error of a command that was working on `run`.
+pub(super) fn failed(run: &RunId, error: &PublishError) -> Diagnostic {
+    let message = format!("run {run}: {}", in_one_line(error));
+    Diagnostic::error(Class::Publish, "publish::failed", message)
+        .help("the same command continues where it stopped")
+}
+
+pub(super) fn internal(message: &str) -> Diagnostic {
+    Diagnostic::error(Class::Internal, "cli::internal", message)
+}
