@@ -18,19 +18,22 @@ pub enum Verb {
     Resume,
     /// Take back the tags of a run.
     Undo,
+    /// Take back the tags of a run that is not published.
+    Untag,
     /// Print the version.
     Version,
 }
 
 impl Verb {
     /// All verbs, in the order of the help text.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Bake,
         Self::Builder,
         Self::Completion,
         Self::Promote,
         Self::Resume,
         Self::Undo,
+        Self::Untag,
         Self::Version,
     ];
 
@@ -43,6 +46,7 @@ impl Verb {
             Self::Promote => "promote",
             Self::Resume => "resume",
             Self::Undo => "undo",
+            Self::Untag => "untag",
             Self::Version => "version",
         }
     }
@@ -56,6 +60,7 @@ impl Verb {
             Self::Promote => "move the mutable tags of a held run",
             Self::Resume => "finish a run that was interrupted while it published",
             Self::Undo => "take back the tags of a run",
+            Self::Untag => "take back the tags of a run that is held, failed or was interrupted",
             Self::Version => "print the version",
         }
     }

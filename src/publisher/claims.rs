@@ -22,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Publisher;
 use crate::publish::journal::artifact::{self, RecordedRun};
-use crate::publish::journal::{EntryState, Journal, PublishedTag, RunId, RunStatus};
+use crate::publish::journal::{EntryState, Journal, PublishedTag, RunId, RunOrigin, RunStatus};
 use crate::publish::revision::{Ancestry, History as _, Revision};
 use crate::registry::{RegistryError, RemoteRepository, TagOrDigest};
 use crate::types::{Digest, ImageTag};
@@ -182,6 +182,25 @@ impl Publisher {
             }
         }
         Ok(true)
+    }
+
+    /// The runs in `repository` that began after `run` and published images of their own.
+    pub(super) async fn published_after(
+        &self,
+        repository: &RemoteRepository,
+        run: &RunId,
+    ) -> Result<Vec<Journal>, RegistryError> {
+        let runs = self.runs(repository, run.to_string()).await?;
+        let newest: Vec<&RunId> = runs.iter().rev().take(SEARCH_LIMIT).collect();
+        let mut published = Vec::new();
+        for runs in newest.chunks(AT_ONCE) {
+            let read = try_join_all(runs.iter().map(|run| read_run(repository, run))).await?;
+            let read = read.into_iter().flatten().map(|read| read.journal);
+            published.extend(read.filter(|journal| {
+                journal.status.is_published() && journal.header.origin == RunOrigin::Build
+            }));
+        }
+        Ok(published)
     }
 
     /// The runs in `repository` whose names are greater than `after`, without ours.

@@ -1,6 +1,6 @@
 //! Finishes a run that was interrupted, or takes a run back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::{join_all, try_join_all};
 
@@ -8,9 +8,9 @@ use super::claims::RunSurvey;
 use super::{PublishError, Publisher, Record};
 use crate::publish::class::TagClass;
 use crate::publish::journal::recovery::{
-    Recovery, RecoveryDirection, TagChange, TagsNow, resume, undo,
+    Recovery, RecoveryDirection, TagChange, TagsNow, resume, undo, waiting,
 };
-use crate::publish::journal::{EntryState, PublishedTag, RunStatus};
+use crate::publish::journal::{EntryState, Journal, JournalEvent, PublishedTag, RunStatus};
 use crate::publish::revision::Revision;
 use crate::registry::{RegistrySecurity, RemoteRepository};
 use crate::types::{Digest, ImageRepository};
@@ -53,10 +53,57 @@ impl Publisher {
             Ok::<_, PublishError>((tag.clone(), now))
         });
         let now: TagsNow = try_join_all(heads).await?.into_iter().collect();
-        Ok(match wish {
+        let planned = match wish {
             RecoveryWish::Resume => resume(&journal, &now),
             RecoveryWish::Undo => Some(undo(&journal, &now)),
-        })
+        };
+        let Some(mut recovery) = planned else {
+            return Ok(None);
+        };
+        if recovery.direction == RecoveryDirection::Back && journal.status != RunStatus::Complete {
+            self.spare(&journal, &mut recovery, security).await?;
+        }
+        Ok(Some(recovery))
+    }
+
+    /// Removes from `recovery` the changes of immutable tags whose image a later run has published: when it found the
+    /// tag at its image, it did not record it.
+    async fn spare(
+        &self,
+        journal: &Journal,
+        recovery: &mut Recovery,
+        security: RegistrySecurity,
+    ) -> Result<(), PublishError> {
+        let is_immutable = |change: &&TagChange| change.class == TagClass::Immutable;
+        let immutable = recovery.changes.iter().filter(is_immutable);
+        let names = immutable.map(|change| change.tag.repository().clone());
+        let names: BTreeSet<ImageRepository> = names.collect();
+        for name in names {
+            let repository = self.repository(&name, security);
+            let later = self
+                .published_after(&repository, &journal.header.run)
+                .await?;
+            let published = |change: &TagChange| {
+                let now = change.now.as_ref()?;
+                let mut later = later.iter().filter(|run| {
+                    let mut entries = run.entries.iter();
+                    entries.any(|(tag, entry)| *tag.repository() == name && entry.to == *now)
+                });
+                later.next().map(|run| run.header.run.clone())
+            };
+            recovery.changes.retain(|change| {
+                if change.class != TagClass::Immutable || *change.tag.repository() != name {
+                    return true;
+                }
+                let by = published(change);
+                let is_free = by.is_none();
+                recovery
+                    .published
+                    .extend(by.map(|run| (change.tag.clone(), run)));
+                is_free
+            });
+        }
+        Ok(())
     }
 
     /// Carries out `recovery`. It can be interrupted at any time, and planned again.
@@ -71,13 +118,24 @@ impl Publisher {
             }
             RecoveryDirection::Back => (RunStatus::Undoing, EntryState::Undone, RunStatus::Undone),
         };
-        self.record.reached(begun).await?;
+        let mut events = Vec::new();
+        if let Some(journal) = self.record.journal()
+            && recovery.direction == RecoveryDirection::Back
+        {
+            let undone = |tag: &PublishedTag| JournalEvent::Marked(tag.clone(), made);
+            events.extend(waiting(&journal).map(undone));
+        }
+        events.push(JournalEvent::Status(begun));
+        self.record.apply(events).await?;
         self.find_records(&self.record, security).await;
         self.announce(&self.record.places()).await?;
         for tag in &recovery.reached {
             self.record.marked(tag, made).await?;
         }
         for (tag, _) in &recovery.elsewhere {
+            self.record.marked(tag, EntryState::Kept).await?;
+        }
+        for (tag, _) in &recovery.published {
             self.record.marked(tag, EntryState::Kept).await?;
         }
         let mut recovered = Recovered {

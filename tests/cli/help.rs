@@ -20,6 +20,7 @@ fn of_the_verbs() {
         "promote --help",
         "resume --help",
         "undo --help",
+        "untag --help",
     ]));
 }
 

@@ -364,3 +364,51 @@ fn a_promotion_that_was_interrupted_is_continued() {
     let _ = site.rbake(&["undo", &run, "--yes"]);
     assert_eq!(site.digest("site/web:latest"), old);
 }
+
+#[test_case(V2; "distribution 2")]
+#[test_case(V3; "distribution 3")]
+#[ignore = "needs live peers"]
+fn an_untag_removes_what_a_held_run_added(version: &str) {
+    let site = Site::new(version);
+    let (run, old, _) = held(&site);
+    let commit = site.git(&["rev-parse", "--short=12", "HEAD"]);
+    let output = site.rbake(&["untag", "--yes"]);
+    assert!(
+        output
+            .stderr
+            .contains(&format!("run {run} taken back: 2 tags")),
+        "{output}"
+    );
+    for image in ["web", "api"] {
+        assert_eq!(site.digest(&format!("site/{image}:sha-{commit}")), None);
+    }
+    assert_eq!(site.digest("site/web:latest"), old);
+    let again = site.rbake(&["untag", &run, "--yes"]);
+    assert!(again.stderr.contains("nothing is left to do"), "{again}");
+    let promoted = site.project.rbake(&["promote", &run, "--yes"]);
+    assert_eq!(promoted.code, Some(2), "{promoted}");
+    assert!(promoted.stderr.contains("was taken back"), "{promoted}");
+}
+
+#[test]
+#[ignore = "needs live peers"]
+fn an_untag_refuses_a_complete_run_and_spares_what_a_later_run_published() {
+    let site = Site::new(V3);
+    let (first, _, new) = held(&site);
+    let commit = site.git(&["rev-parse", "HEAD"]);
+    // The same commit again: the images are there, and only the mutable tags move.
+    let _ = site.push(&[]);
+    assert_eq!(site.digest("site/web:latest"), new);
+    let refused = site.project.rbake(&["untag", &commit, "--yes"]);
+    assert_eq!(refused.code, Some(2), "{refused}");
+    assert!(refused.stderr.contains("publish::complete"), "{refused}");
+    assert!(refused.stderr.contains("rbake undo"), "{refused}");
+
+    let output = site.rbake(&["untag", &first, "--yes"]);
+    assert!(
+        output.stderr.contains("has published its image"),
+        "{output}"
+    );
+    assert_eq!(site.digest(&format!("site/web:sha-{}", &commit[..12])), new);
+    assert_eq!(site.digest("site/web:latest"), new);
+}

@@ -7,25 +7,25 @@ mod confirm;
 mod find;
 mod moves;
 mod promote;
+mod recover;
 mod session;
 mod text;
+mod untag;
 
 use clap::{CommandFactory as _, Parser};
 
-use confirm::Confirmation;
-use find::{Places, RunChoice};
-use session::{RecoveryArgs, failed, internal, parse, run_verb};
+use find::RunChoice;
+use recover::{RecoveryVerb, recover};
+use session::{RecoveryArgs, parse, run_verb};
 
 use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
 use crate::cli::usage;
-use crate::diag::Diagnostics;
-use crate::publish::journal::{Journal, RunStatus};
-use crate::publisher::{PublishForce, Publisher, RecoveryWish};
-use crate::run;
+use crate::publisher::RecoveryWish;
 use crate::types::Environment;
 
 pub(in crate::cli) use promote::{promote, promote_command};
+pub(in crate::cli) use untag::{untag, untag_command};
 
 /// The runs that `resume` and `undo` mean.
 const INTERRUPTED: RunChoice = RunChoice {
@@ -83,9 +83,14 @@ pub(in crate::cli) fn resume(
     environment: &Environment,
     screen: &mut Screen,
 ) -> Exit {
+    let verb = RecoveryVerb {
+        wish: RecoveryWish::Resume,
+        choice: INTERRUPTED,
+        takes_complete: true,
+    };
     match parse::<ResumeArgs>(program, "resume", words) {
         Ok(args) => run_verb(&args.shared, environment, screen, async |places, screen| {
-            recover(RecoveryWish::Resume, &INTERRUPTED, true, &places, screen).await
+            recover(&verb, true, &places, screen).await
         }),
         Err(error) => usage(&error, screen),
     }
@@ -98,68 +103,18 @@ pub(in crate::cli) fn undo(
     environment: &Environment,
     screen: &mut Screen,
 ) -> Exit {
+    let verb = RecoveryVerb {
+        wish: RecoveryWish::Undo,
+        choice: RunChoice {
+            help: Some("name the run to undo a finished one"),
+            ..INTERRUPTED
+        },
+        takes_complete: true,
+    };
     match parse::<UndoArgs>(program, "undo", words) {
         Ok(args) => run_verb(&args.shared, environment, screen, async |places, screen| {
-            let choice = RunChoice {
-                help: Some("name the run to undo a finished one"),
-                ..INTERRUPTED
-            };
-            recover(RecoveryWish::Undo, &choice, args.yes, &places, screen).await
+            recover(&verb, args.yes, &places, screen).await
         }),
         Err(error) => usage(&error, screen),
-    }
-}
-
-/// Ends the run that the user means, or takes it back.
-async fn recover(
-    wish: RecoveryWish,
-    choice: &RunChoice,
-    agreed: bool,
-    places: &Places<'_>,
-    screen: &mut Screen,
-) -> Result<Exit, Diagnostics> {
-    let record = places.find(choice).await?;
-    let Some(journal) = record.journal() else {
-        return Err(internal("the record of the run is empty").into());
-    };
-    let revision = journal.header.revision.clone();
-    let history = run::history(places.environment).await;
-    let registries = places.registries.clone();
-    let publisher = Publisher::new(
-        registries,
-        record,
-        revision,
-        history,
-        PublishForce::default(),
-    );
-    let planned = publisher.plan_recovery(wish, places.security).await;
-    let planned = planned.map_err(|error| failed(&journal.header.run, &error))?;
-    let Some(recovery) = planned else {
-        screen.note(&nothing_left(&journal));
-        return Ok(Exit::Success);
-    };
-    if places.args.json {
-        screen.data(&format!("{:#}\n", text::as_json(&journal, &recovery)));
-    } else {
-        screen.message(&text::as_text(&journal, &recovery));
-    }
-    let confirmation = Confirmation {
-        dry_run: places.args.dry_run,
-        agreed: agreed || recovery.changes.is_empty(),
-    };
-    if let Err(exit) = confirmation.ask(screen)? {
-        return Ok(exit);
-    }
-    let recovered = publisher.recover(&recovery, places.security).await;
-    let recovered = recovered.map_err(|error| failed(&journal.header.run, &error))?;
-    screen.message(&text::done_as_text(&journal, &recovery, &recovered));
-    Ok(Exit::Success)
-}
-
-fn nothing_left(journal: &Journal) -> String {
-    let run = &journal.header.run;
-    match journal.status {
-        RunStatus::Held => format!("run {run} is held; `rbake promote {run}` moves its tags"),
-        _ => format!("nothing is left to do for run {run}"),
     }
 }

@@ -46,6 +46,9 @@ pub(super) fn as_text(journal: &Journal, recovery: &Recovery) -> String {
     for (tag, now) in &recovery.elsewhere {
         text += &elsewhere(tag, now.as_ref());
     }
+    for (tag, run) in &recovery.published {
+        let _ = writeln!(text, "  {tag} stays: run {run} has published its image");
+    }
     text
 }
 
@@ -68,6 +71,9 @@ pub(super) fn as_json(journal: &Journal, recovery: &Recovery) -> serde_json::Val
     });
     let elsewhere = recovery.elsewhere.iter();
     let elsewhere = elsewhere.map(|(tag, now)| json!({"tag": tag.to_string(), "now": digest(now)}));
+    let published = recovery.published.iter();
+    let published =
+        published.map(|(tag, run)| json!({"tag": tag.to_string(), "run": run.as_str()}));
     let reached = recovery.reached.iter().map(ToString::to_string);
     json!({
         "run": journal.header.run.as_str(),
@@ -78,6 +84,7 @@ pub(super) fn as_json(journal: &Journal, recovery: &Recovery) -> serde_json::Val
         "changes": changes.collect::<Vec<_>>(),
         "reached": reached.collect::<Vec<_>>(),
         "elsewhere": elsewhere.collect::<Vec<_>>(),
+        "published": published.collect::<Vec<_>>(),
     })
 }
 

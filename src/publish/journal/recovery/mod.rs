@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{EntryState, Journal, JournalEntry, PublishedTag, RunStatus};
+use super::{EntryState, Journal, JournalEntry, PublishedTag, RunId, RunStatus};
 use crate::publish::class::TagClass;
 use crate::types::Digest;
 
@@ -45,6 +45,8 @@ pub(crate) struct Recovery {
     pub(crate) reached: Vec<PublishedTag>,
     /// Tags that somebody else moved, with the digest where they point now.
     pub(crate) elsewhere: Vec<(PublishedTag, Option<Digest>)>,
+    /// Tags that stay because a later run has published their image, with that run. The caller fills it.
+    pub(crate) published: Vec<(PublishedTag, RunId)>,
     /// Tags of which nobody said where they point now. Nothing is planned for them.
     pub(crate) unknown: Vec<PublishedTag>,
 }
@@ -72,15 +74,33 @@ pub(crate) fn undo(journal: &Journal, now: &TagsNow) -> Recovery {
     plan(journal, now, RecoveryDirection::Back)
 }
 
+/// The mutable tags of a held run. It has moved none of them, wherever they point now. They must be recorded as
+/// [`EntryState::Undone`] together with [`RunStatus::Undoing`], because that is not known afterwards.
+pub(crate) fn waiting(journal: &Journal) -> impl Iterator<Item = &PublishedTag> {
+    let entries = journal.entries.iter();
+    let waiting = entries.filter(|(_, entry)| is_waiting(journal, entry));
+    waiting.map(|(tag, _)| tag)
+}
+
+fn is_waiting(journal: &Journal, entry: &JournalEntry) -> bool {
+    journal.status == RunStatus::Held
+        && entry.class == TagClass::Mutable
+        && entry.state == EntryState::Planned
+}
+
 fn plan(journal: &Journal, now: &TagsNow, direction: RecoveryDirection) -> Recovery {
     let mut recovery = Recovery {
         direction,
         changes: Vec::new(),
         reached: Vec::new(),
         elsewhere: Vec::new(),
+        published: Vec::new(),
         unknown: Vec::new(),
     };
     for (tag, entry) in &journal.entries {
+        if direction == RecoveryDirection::Back && is_waiting(journal, entry) {
+            continue;
+        }
         let is_left = match (entry.state, direction) {
             (EntryState::Kept, _)
             | (EntryState::Done, RecoveryDirection::Forward)

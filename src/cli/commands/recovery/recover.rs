@@ -1,0 +1,90 @@
+//! Ends a run that was interrupted, or takes a run back.
+
+use super::confirm::Confirmation;
+use super::find::{Places, RunChoice};
+use super::session::{failed, internal};
+use super::text;
+use crate::cli::exit::Exit;
+use crate::cli::screen::Screen;
+use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::publish::journal::{Journal, RunStatus};
+use crate::publisher::{PublishForce, Publisher, RecoveryWish};
+use crate::run;
+
+/// A verb that ends a run, or takes it back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RecoveryVerb {
+    pub(super) wish: RecoveryWish,
+    /// The run that it means.
+    pub(super) choice: RunChoice,
+    /// Whether it may mean a run that is complete.
+    pub(super) takes_complete: bool,
+}
+
+/// Does what `verb` says to the run that the user means.
+pub(super) async fn recover(
+    verb: &RecoveryVerb,
+    agreed: bool,
+    places: &Places<'_>,
+    screen: &mut Screen,
+) -> Result<Exit, Diagnostics> {
+    let record = places.find(&verb.choice).await?;
+    let Some(journal) = record.journal() else {
+        return Err(internal("the record of the run is empty").into());
+    };
+    let is_undone = journal.status == RunStatus::Undone && verb.wish == RecoveryWish::Undo;
+    if is_undone {
+        screen.note(&nothing_left(&journal));
+        return Ok(Exit::Success);
+    }
+    if journal.status == RunStatus::Complete && !verb.takes_complete {
+        return Err(complete(&journal).into());
+    }
+    let revision = journal.header.revision.clone();
+    let history = run::history(places.environment).await;
+    let registries = places.registries.clone();
+    let publisher = Publisher::new(
+        registries,
+        record,
+        revision,
+        history,
+        PublishForce::default(),
+    );
+    let planned = publisher.plan_recovery(verb.wish, places.security).await;
+    let planned = planned.map_err(|error| failed(&journal.header.run, &error))?;
+    let Some(recovery) = planned else {
+        screen.note(&nothing_left(&journal));
+        return Ok(Exit::Success);
+    };
+    if places.args.json {
+        screen.data(&format!("{:#}\n", text::as_json(&journal, &recovery)));
+    } else {
+        screen.message(&text::as_text(&journal, &recovery));
+    }
+    let confirmation = Confirmation {
+        dry_run: places.args.dry_run,
+        agreed: agreed || recovery.changes.is_empty(),
+    };
+    if let Err(exit) = confirmation.ask(screen)? {
+        return Ok(exit);
+    }
+    let recovered = publisher.recover(&recovery, places.security).await;
+    let recovered = recovered.map_err(|error| failed(&journal.header.run, &error))?;
+    screen.message(&text::done_as_text(&journal, &recovery, &recovered));
+    Ok(Exit::Success)
+}
+
+fn nothing_left(journal: &Journal) -> String {
+    let run = &journal.header.run;
+    match journal.status {
+        RunStatus::Held => format!("run {run} is held; `rbake promote {run}` moves its tags"),
+        _ => format!("nothing is left to do for run {run}"),
+    }
+}
+
+fn complete(journal: &Journal) -> Diagnostic {
+    let run = &journal.header.run;
+    let message = format!("run {run} is complete: its tags are in use");
+    Diagnostic::error(Class::Usage, "publish::complete", message)
+        .help(format!("`rbake undo {run}` takes it back nevertheless"))
+}
