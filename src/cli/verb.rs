@@ -12,6 +12,8 @@ pub enum Verb {
     Builder,
     /// Print the completion script of a shell.
     Completion,
+    /// Print the digest of an image that was released.
+    Digest,
     /// Move the mutable tags of a held run.
     Promote,
     /// Finish a run that was interrupted while it published.
@@ -26,10 +28,11 @@ pub enum Verb {
 
 impl Verb {
     /// All verbs, in the order of the help text.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Bake,
         Self::Builder,
         Self::Completion,
+        Self::Digest,
         Self::Promote,
         Self::Resume,
         Self::Undo,
@@ -43,6 +46,7 @@ impl Verb {
             Self::Bake => "bake",
             Self::Builder => "builder",
             Self::Completion => "completion",
+            Self::Digest => "digest",
             Self::Promote => "promote",
             Self::Resume => "resume",
             Self::Undo => "undo",
@@ -57,6 +61,7 @@ impl Verb {
             Self::Bake => "build targets; the same as without a verb",
             Self::Builder => "show, install, run and stop the builder",
             Self::Completion => "print the completion script for bash, zsh or fish",
+            Self::Digest => "print the digest of an image that was released",
             Self::Promote => "move the mutable tags of a held run",
             Self::Resume => "finish a run that was interrupted while it published",
             Self::Undo => "take back the tags of a run",

@@ -31,6 +31,7 @@ mod mutable;
 mod promote;
 mod record;
 mod recover;
+mod released;
 mod standing;
 mod unchanged;
 
@@ -47,6 +48,7 @@ pub(crate) use mutable::MovedTags;
 pub(crate) use promote::PlannedTag;
 pub(crate) use record::{JournalTemplate, Record};
 pub(crate) use recover::{Recovered, RecoveryWish};
+pub(crate) use released::{TagRelease, digest_of, release_of};
 pub(crate) use standing::Standing;
 pub(crate) use unchanged::{ContentReader, Sameness};
 

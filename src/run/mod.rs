@@ -60,7 +60,7 @@ use secrets::{SecretPlaces, SecretSources};
 
 pub(crate) use bake::bake;
 pub(crate) use gates::{GateWishes, check as check_gates};
-pub(crate) use publishing::{PublishWishes, history};
+pub(crate) use publishing::{PublishWishes, current_commit, history};
 pub(crate) use scheduler::Stop;
 
 /// A plan whose directories, Dockerfiles and secrets have been found.

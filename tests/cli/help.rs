@@ -17,6 +17,7 @@ fn of_the_verbs() {
         "builder serve --help",
         "builder stop --help",
         "completion --help",
+        "digest --help",
         "promote --help",
         "resume --help",
         "undo --help",

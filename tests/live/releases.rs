@@ -412,3 +412,41 @@ fn an_untag_refuses_a_complete_run_and_spares_what_a_later_run_published() {
     assert_eq!(site.digest(&format!("site/web:sha-{}", &commit[..12])), new);
     assert_eq!(site.digest("site/web:latest"), new);
 }
+
+#[test]
+#[ignore = "needs live peers"]
+fn a_digest_is_printed_only_for_what_was_released() {
+    let site = Site::new(V3);
+    let (run, old, new) = held(&site);
+    let commit = site.git(&["rev-parse", "--short=12", "HEAD"]);
+    let var = format!("SHA={commit}");
+    let name = |digest: &Option<String>| {
+        let digest = digest.as_deref().unwrap();
+        format!("{}/site/web@{digest}\n", site.address)
+    };
+    let latest = format!("{}/site/web:latest", site.address);
+    assert_eq!(site.rbake(&["digest", &latest]).stdout, name(&old));
+    let refused = site.project.rbake(&["digest", "web", "--var", &var]);
+    assert_eq!(refused.code, Some(1), "{refused}");
+    assert!(
+        refused.stderr.contains("publish::not-released"),
+        "{refused}"
+    );
+    assert!(refused.stderr.contains(&run), "{refused}");
+    assert_eq!(refused.stdout, "");
+    let args = ["digest", "web", "--var", &var, "--even-if-held"];
+    assert_eq!(site.rbake(&args).stdout, name(&new));
+
+    let _ = site.rbake(&["promote", "--yes"]);
+    assert_eq!(
+        site.rbake(&["digest", "web", "--var", &var]).stdout,
+        name(&new)
+    );
+    let missing = format!("{}/site/web:no", site.address);
+    assert_eq!(site.project.rbake(&["digest", &missing]).code, Some(1));
+    assert_eq!(site.project.rbake(&["digest", "default"]).code, Some(2));
+    // Somebody else has set this tag.
+    site.put("site/web:other", &site.manifest("site/web:latest"));
+    let other = format!("{}/site/web:other", site.address);
+    assert_eq!(site.rbake(&["digest", &other]).stdout, name(&new));
+}

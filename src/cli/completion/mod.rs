@@ -126,6 +126,7 @@ fn of_verb<'w>(
         Verb::Bake => of_bake(typed, current, known),
         Verb::Builder => of_command(commands::builder::command(), typed, current, known),
         Verb::Completion => of_command(commands::completion::command(), typed, current, known),
+        Verb::Digest => of_command(commands::recovery::digest_command(), typed, current, known),
         Verb::Promote => of_command(commands::recovery::promote_command(), typed, current, known),
         Verb::Resume => of_command(commands::recovery::resume_command(), typed, current, known),
         Verb::Undo => of_command(commands::recovery::undo_command(), typed, current, known),

@@ -53,12 +53,21 @@ pub(in crate::run) async fn published_commit(
 
 /// The history of the repository in the working directory, for commands that do not build.
 pub(crate) async fn history(environment: &Environment) -> RunHistory {
+    for_command(environment).await.history()
+}
+
+/// The commit of the working directory, for commands that do not build. `None` as in [`PublishedCommit`].
+pub(crate) async fn current_commit(environment: &Environment) -> Option<CommitState> {
+    for_command(environment).await.state
+}
+
+async fn for_command(environment: &Environment) -> PublishedCommit {
     if !vcs::is_wanted(environment) {
-        return RunHistory::Unknown;
+        return PublishedCommit::default();
     }
     let asked = ask(environment.current_dir().to_owned(), BTreeSet::new());
     let found = tokio::time::timeout(GIT_TIMEOUT, asked).await;
-    found.unwrap_or_default().history()
+    found.unwrap_or_default()
 }
 
 async fn ask(dir: PathBuf, withheld: BTreeSet<String>) -> PublishedCommit {

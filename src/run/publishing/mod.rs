@@ -33,8 +33,8 @@ use crate::types::blocking::unblock;
 use crate::types::{Clock, Environment, ImageRepository, ImageTag, TargetName};
 
 pub(super) use commit::PublishedCommit;
-pub(crate) use commit::history;
 use commit::published_commit;
+pub(crate) use commit::{current_commit, history};
 pub(super) use hold::check_hold;
 pub(super) use messages::{nothing_to_gate, nothing_to_publish};
 pub(super) use publication::{Publication, PublicationRules};

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use clap::Parser as _;
 
-use super::session::{RecoveryArgs, failed};
+use super::session::{PlaceArgs, cannot_look, failed};
 use crate::cli::args::BakeArgs;
 use crate::cli::commands::definition;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::publish::journal::file::{self, FoundJournal, JournalFile, JournalFileError};
 use crate::publish::journal::{Journal, RunId, RunOrigin};
-use crate::publisher::{PublishError, Record, catch_up, recorded_run, recorded_runs};
+use crate::publisher::{Record, catch_up, recorded_run, recorded_runs};
 use crate::registry::{Registries, RegistrySecurity};
 use crate::types::blocking::unblock;
 use crate::types::causes::in_one_line;
@@ -25,7 +25,8 @@ const COMMIT_DIGITS: usize = 7;
 pub(super) struct Places<'a> {
     pub(super) registries: &'a Registries,
     pub(super) security: RegistrySecurity,
-    pub(super) args: &'a RecoveryArgs,
+    pub(super) args: &'a PlaceArgs,
+    pub(super) from: &'a [String],
     pub(super) environment: &'a Environment,
     pub(super) clock: Clock,
 }
@@ -77,7 +78,7 @@ impl NamedRun {
 impl Places<'_> {
     /// The directory of the journals of this machine. `None` if there is none, or the user wants others.
     pub(super) fn directory(&self) -> Option<PathBuf> {
-        let is_wanted = self.args.places.from.is_empty();
+        let is_wanted = self.from.is_empty();
         file::directory(self.environment).filter(|_| is_wanted)
     }
 
@@ -90,9 +91,13 @@ impl Places<'_> {
         found.into_iter().filter(|found| !found.in_use).collect()
     }
 
-    /// Finds the run that the user means.
-    pub(super) async fn find(&self, choice: &RunChoice) -> Result<Record, Diagnostics> {
-        let named = self.args.run.as_deref().map(NamedRun::parse).transpose()?;
+    /// Finds the run that the user means, who names it `run`.
+    pub(super) async fn find(
+        &self,
+        run: Option<&str>,
+        choice: &RunChoice,
+    ) -> Result<Record, Diagnostics> {
+        let named = run.map(NamedRun::parse).transpose()?;
         match named {
             Some(NamedRun::Run(run)) => self.record_of(&run).await,
             Some(NamedRun::Commit(commit)) => self.newest_of(&commit, choice).await,
@@ -234,11 +239,11 @@ impl Places<'_> {
 
     /// The repositories in which the record of a run may be.
     fn repositories(&self) -> Result<Vec<ImageRepository>, Diagnostics> {
-        if self.args.places.from.is_empty() {
-            return of_definition(&self.args.places.files, self.environment);
+        if self.from.is_empty() {
+            return of_definition(&self.args.files, self.environment);
         }
         let mut repositories = Vec::new();
-        for text in &self.args.places.from {
+        for text in self.from {
             let reference: Reference = text.parse().map_err(|error| {
                 let message = format!("`--from {}`: {error}", visible(text));
                 Diagnostic::error(Class::Usage, "cli::usage", message)
@@ -276,11 +281,6 @@ fn of_definition(
     repositories.sort();
     repositories.dedup();
     Ok(repositories)
-}
-
-fn cannot_look(error: &PublishError) -> Diagnostic {
-    let message = format!("cannot look for runs: {}", in_one_line(error));
-    Diagnostic::error(Class::Publish, "publish::failed", message)
 }
 
 fn unusable(error: &JournalFileError) -> Diagnostic {

@@ -4,6 +4,7 @@
 //! [`session`] has what the verbs share. The doc comments of flags are their help texts.
 
 mod confirm;
+mod digest;
 mod find;
 mod moves;
 mod promote;
@@ -24,6 +25,7 @@ use crate::cli::usage;
 use crate::publisher::RecoveryWish;
 use crate::types::Environment;
 
+pub(in crate::cli) use digest::{digest, digest_command};
 pub(in crate::cli) use promote::{promote, promote_command};
 pub(in crate::cli) use untag::{untag, untag_command};
 
@@ -89,9 +91,13 @@ pub(in crate::cli) fn resume(
         takes_complete: true,
     };
     match parse::<ResumeArgs>(program, "resume", words) {
-        Ok(args) => run_verb(&args.shared, environment, screen, async |places, screen| {
-            recover(&verb, true, &places, screen).await
-        }),
+        Ok(args) => run_verb(
+            &args.shared.places,
+            &args.shared.from,
+            environment,
+            screen,
+            async |places, screen| recover(&verb, &args.shared, true, &places, screen).await,
+        ),
         Err(error) => usage(&error, screen),
     }
 }
@@ -112,9 +118,13 @@ pub(in crate::cli) fn undo(
         takes_complete: true,
     };
     match parse::<UndoArgs>(program, "undo", words) {
-        Ok(args) => run_verb(&args.shared, environment, screen, async |places, screen| {
-            recover(&verb, args.yes, &places, screen).await
-        }),
+        Ok(args) => run_verb(
+            &args.shared.places,
+            &args.shared.from,
+            environment,
+            screen,
+            async |places, screen| recover(&verb, &args.shared, args.yes, &places, screen).await,
+        ),
         Err(error) => usage(&error, screen),
     }
 }

@@ -55,9 +55,13 @@ pub(in crate::cli) fn promote(
     screen: &mut Screen,
 ) -> Exit {
     match parse::<PromoteArgs>(program, "promote", words) {
-        Ok(args) => run_verb(&args.shared, environment, screen, async |places, screen| {
-            promote_run(&args, &places, screen).await
-        }),
+        Ok(args) => run_verb(
+            &args.shared.places,
+            &args.shared.from,
+            environment,
+            screen,
+            async |places, screen| promote_run(&args, &places, screen).await,
+        ),
         Err(error) => usage(&error, screen),
     }
 }
@@ -67,7 +71,7 @@ async fn promote_run(
     places: &Places<'_>,
     screen: &mut Screen,
 ) -> Result<Exit, Diagnostics> {
-    let held = places.find(&HELD).await?;
+    let held = places.find(args.shared.run.as_deref(), &HELD).await?;
     let Some(journal) = held.journal() else {
         return Err(internal("the record of the run is empty").into());
     };

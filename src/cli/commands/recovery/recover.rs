@@ -2,7 +2,7 @@
 
 use super::confirm::Confirmation;
 use super::find::{Places, RunChoice};
-use super::session::{failed, internal};
+use super::session::{RecoveryArgs, failed, internal};
 use super::text;
 use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
@@ -24,11 +24,12 @@ pub(super) struct RecoveryVerb {
 /// Does what `verb` says to the run that the user means.
 pub(super) async fn recover(
     verb: &RecoveryVerb,
+    args: &RecoveryArgs,
     agreed: bool,
     places: &Places<'_>,
     screen: &mut Screen,
 ) -> Result<Exit, Diagnostics> {
-    let record = places.find(&verb.choice).await?;
+    let record = places.find(args.run.as_deref(), &verb.choice).await?;
     let Some(journal) = record.journal() else {
         return Err(internal("the record of the run is empty").into());
     };
@@ -56,13 +57,13 @@ pub(super) async fn recover(
         screen.note(&nothing_left(&journal));
         return Ok(Exit::Success);
     };
-    if places.args.json {
+    if args.json {
         screen.data(&format!("{:#}\n", text::as_json(&journal, &recovery)));
     } else {
         screen.message(&text::as_text(&journal, &recovery));
     }
     let confirmation = Confirmation {
-        dry_run: places.args.dry_run,
+        dry_run: args.dry_run,
         agreed: agreed || recovery.changes.is_empty(),
     };
     if let Err(exit) = confirmation.ask(screen)? {

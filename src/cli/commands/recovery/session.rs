@@ -23,6 +23,10 @@ pub(super) struct RecoveryArgs {
     /// commit. Default: the only run to which the verb applies
     #[arg(value_name = "RUN|COMMIT")]
     pub(super) run: Option<String>,
+    /// Look for the record of the run in this repository, if it is not on this machine; may be repeated. Default: the
+    /// repositories of the definition
+    #[arg(long, value_name = "REPOSITORY")]
+    pub(super) from: Vec<String>,
     #[command(flatten)]
     pub(super) places: PlaceArgs,
     /// Show what would be done, and do nothing
@@ -33,13 +37,9 @@ pub(super) struct RecoveryArgs {
     pub(super) json: bool,
 }
 
-/// Where records of runs are looked for, and how.
+/// How registries are reached, and the flags that every verb takes.
 #[derive(Debug, Args)]
 pub(super) struct PlaceArgs {
-    /// Look for the record of the run in this repository, if it is not on this machine; may be repeated. Default: the
-    /// repositories of the definition
-    #[arg(long, value_name = "REPOSITORY")]
-    pub(super) from: Vec<String>,
     /// Read this definition file; may be repeated
     #[arg(long = "file", short = 'f', value_name = "FILE")]
     pub(super) files: Vec<String>,
@@ -68,19 +68,21 @@ pub(super) fn parse<A: Parser>(
     A::from_arg_matches(&command.try_get_matches_from(words)?)
 }
 
-/// Runs `work`, with a log if the user wants one.
+/// Runs `work`, with a log if the user wants one. Records of runs are looked for in the repositories `from`, or else in
+/// those of the definition.
 pub(super) fn run_verb(
-    args: &RecoveryArgs,
+    args: &PlaceArgs,
+    from: &[String],
     environment: &Environment,
     screen: &mut Screen,
     work: impl AsyncFnOnce(Places<'_>, &mut Screen) -> Result<Exit, Diagnostics>,
 ) -> Exit {
-    let file = args.places.log_file.as_deref();
+    let file = args.log_file.as_deref();
     let log = match logs::start(file.filter(|file| !file.is_empty()), false, environment) {
         Ok(log) => log,
         Err(problem) => return screen.diagnostics(&problem.into()),
     };
-    let exit = match in_runtime(args, environment, screen, work) {
+    let exit = match in_runtime(args, from, environment, screen, work) {
         Ok(exit) => exit,
         Err(problems) => screen.diagnostics(&problems),
     };
@@ -89,7 +91,8 @@ pub(super) fn run_verb(
 }
 
 fn in_runtime(
-    args: &RecoveryArgs,
+    args: &PlaceArgs,
+    from: &[String],
     environment: &Environment,
     screen: &mut Screen,
     work: impl AsyncFnOnce(Places<'_>, &mut Screen) -> Result<Exit, Diagnostics>,
@@ -107,7 +110,7 @@ fn in_runtime(
     }
     let clock = Clock::system();
     let registries = Registries::new(credentials, clock.clone(), CancellationToken::new());
-    let security = if args.places.insecure {
+    let security = if args.insecure {
         RegistrySecurity::Waived
     } else {
         RegistrySecurity::Required
@@ -116,6 +119,7 @@ fn in_runtime(
         registries: &registries,
         security,
         args,
+        from,
         environment,
         clock,
     };
@@ -136,6 +140,12 @@ pub(super) fn failed(run: &RunId, error: &PublishError) -> Diagnostic {
     let message = format!("run {run}: {}", in_one_line(error));
     Diagnostic::error(Class::Publish, "publish::failed", message)
         .help("the same command continues where it stopped")
+}
+
+/// The error of a command that reads from a registry.
+pub(super) fn cannot_look(error: &PublishError) -> Diagnostic {
+    let message = format!("cannot look for runs: {}", in_one_line(error));
+    Diagnostic::error(Class::Publish, "publish::failed", message)
 }
 
 pub(super) fn internal(message: &str) -> Diagnostic {

@@ -56,9 +56,13 @@ pub(in crate::cli) fn untag(
         takes_complete: false,
     };
     match parse::<UntagArgs>(program, "untag", words) {
-        Ok(args) => run_verb(&args.shared, environment, screen, async |places, screen| {
-            recover(&verb, args.yes, &places, screen).await
-        }),
+        Ok(args) => run_verb(
+            &args.shared.places,
+            &args.shared.from,
+            environment,
+            screen,
+            async |places, screen| recover(&verb, &args.shared, args.yes, &places, screen).await,
+        ),
         Err(error) => usage(&error, screen),
     }
 }
