@@ -189,6 +189,7 @@ fn run_verb(
         Verb::Digest => commands::recovery::digest(&front.name, &words, environment, screen),
         Verb::Promote => commands::recovery::promote(&front.name, &words, environment, screen),
         Verb::Resume => commands::recovery::resume(&front.name, &words, environment, screen),
+        Verb::Rollback => commands::recovery::rollback(&front.name, &words, environment, screen),
         Verb::Undo => commands::recovery::undo(&front.name, &words, environment, screen),
         Verb::Untag => commands::recovery::untag(&front.name, &words, environment, screen),
         Verb::Version => match words

@@ -18,6 +18,8 @@ pub enum Verb {
     Promote,
     /// Finish a run that was interrupted while it published.
     Resume,
+    /// Move mutable tags back to the images of an earlier run.
+    Rollback,
     /// Take back the tags of a run.
     Undo,
     /// Take back the tags of a run that is not published.
@@ -28,13 +30,14 @@ pub enum Verb {
 
 impl Verb {
     /// All verbs, in the order of the help text.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Bake,
         Self::Builder,
         Self::Completion,
         Self::Digest,
         Self::Promote,
         Self::Resume,
+        Self::Rollback,
         Self::Undo,
         Self::Untag,
         Self::Version,
@@ -49,6 +52,7 @@ impl Verb {
             Self::Digest => "digest",
             Self::Promote => "promote",
             Self::Resume => "resume",
+            Self::Rollback => "rollback",
             Self::Undo => "undo",
             Self::Untag => "untag",
             Self::Version => "version",
@@ -64,6 +68,7 @@ impl Verb {
             Self::Digest => "print the digest of an image that was released",
             Self::Promote => "move the mutable tags of a held run",
             Self::Resume => "finish a run that was interrupted while it published",
+            Self::Rollback => "move mutable tags back to the images of an earlier run",
             Self::Undo => "take back the tags of a run",
             Self::Untag => "take back the tags of a run that is held, failed or was interrupted",
             Self::Version => "print the version",

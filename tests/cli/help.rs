@@ -20,6 +20,7 @@ fn of_the_verbs() {
         "digest --help",
         "promote --help",
         "resume --help",
+        "rollback --help",
         "undo --help",
         "untag --help",
     ]));

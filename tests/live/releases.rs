@@ -450,3 +450,80 @@ fn a_digest_is_printed_only_for_what_was_released() {
     let other = format!("{}/site/web:other", site.address);
     assert_eq!(site.rbake(&["digest", &other]).stdout, name(&new));
 }
+
+#[test_case(V2; "distribution 2")]
+#[test_case(V3; "distribution 3")]
+#[ignore = "needs live peers"]
+fn a_rollback_moves_mutable_tags_together_and_the_next_build_moves_them_forward(version: &str) {
+    let site = Site::new(version);
+    let first = site.commit("1");
+    let _ = site.push(&[]);
+    let old = ["web", "api"].map(|image| site.digest(&format!("site/{image}:latest")));
+    let second = site.commit("2");
+    let _ = site.push(&[]);
+    let new = ["web", "api"].map(|image| site.digest(&format!("site/{image}:latest")));
+    let latest = || ["web", "api"].map(|image| site.digest(&format!("site/{image}:latest")));
+
+    let shown = site.rbake(&["rollback", &first, "--dry-run"]);
+    assert!(shown.stderr.contains("latest → "), "{shown}");
+    assert_eq!(latest(), new);
+    let output = site.rbake(&["rollback", &first, "--yes"]);
+    assert!(output.stderr.contains("2 tags changed"), "{output}");
+    assert_eq!(latest(), old);
+    // The image of the second commit keeps its tag.
+    assert_eq!(
+        site.digest(&format!("site/web:sha-{}", &second[..12])),
+        new[0]
+    );
+    let again = site.rbake(&["rollback", &first, "--yes"]);
+    assert!(again.stderr.contains("0 tags changed"), "{again}");
+
+    site.commit("3");
+    let _ = site.push(&[]);
+    assert_ne!(latest(), old);
+    assert_ne!(latest(), new);
+    let none = site.project.rbake(&["rollback", "--yes"]);
+    assert_eq!(none.code, Some(2), "{none}");
+}
+
+#[test]
+#[ignore = "needs live peers"]
+fn a_rollback_that_was_interrupted_does_not_come_back_to_the_newer_image() {
+    let site = Site::new(V3);
+    let first = site.commit("1");
+    let _ = site.push(&[]);
+    let old = site.digest("site/web:latest");
+    site.commit("2");
+    let _ = site.push(&[]);
+    let output = site.rbake(&["rollback", &first, "--yes"]);
+    let journals = site.project.home().join(".local/state/rbake/journals");
+    let mut rollbacks = 0;
+    for entry in std::fs::read_dir(&journals).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        if let Some(end) = text.find("{\"status\":\"complete\"}")
+            && text.contains("\"rolls-back-to\"")
+        {
+            rollbacks += 1;
+            std::fs::write(&path, &text[..end]).unwrap();
+        }
+    }
+    assert_eq!(rollbacks, 1, "{output}");
+    let resumed = site.rbake(&["resume"]);
+    assert!(resumed.stderr.contains("finished"), "{resumed}");
+    assert_eq!(site.digest("site/web:latest"), old, "{resumed}");
+}
+
+#[test]
+#[ignore = "needs live peers"]
+fn a_rollback_refuses_a_run_that_is_held() {
+    let site = Site::new(V3);
+    let (run, old, _) = held(&site);
+    let refused = site.project.rbake(&["rollback", &run, "--yes"]);
+    assert_eq!(refused.code, Some(2), "{refused}");
+    assert!(
+        refused.stderr.contains("publish::not-complete"),
+        "{refused}"
+    );
+    assert_eq!(site.digest("site/web:latest"), old);
+}

@@ -129,6 +129,12 @@ fn of_verb<'w>(
         Verb::Digest => of_command(commands::recovery::digest_command(), typed, current, known),
         Verb::Promote => of_command(commands::recovery::promote_command(), typed, current, known),
         Verb::Resume => of_command(commands::recovery::resume_command(), typed, current, known),
+        Verb::Rollback => of_command(
+            commands::recovery::rollback_command(),
+            typed,
+            current,
+            known,
+        ),
         Verb::Undo => of_command(commands::recovery::undo_command(), typed, current, known),
         Verb::Untag => of_command(commands::recovery::untag_command(), typed, current, known),
         Verb::Version => (Candidates::default(), current),

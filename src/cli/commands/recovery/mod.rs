@@ -9,6 +9,7 @@ mod find;
 mod moves;
 mod promote;
 mod recover;
+mod rollback;
 mod session;
 mod text;
 mod untag;
@@ -27,6 +28,7 @@ use crate::types::Environment;
 
 pub(in crate::cli) use digest::{digest, digest_command};
 pub(in crate::cli) use promote::{promote, promote_command};
+pub(in crate::cli) use rollback::{rollback, rollback_command};
 pub(in crate::cli) use untag::{untag, untag_command};
 
 /// The runs that `resume` and `undo` mean.
@@ -92,8 +94,8 @@ pub(in crate::cli) fn resume(
     };
     match parse::<ResumeArgs>(program, "resume", words) {
         Ok(args) => run_verb(
-            &args.shared.places,
-            &args.shared.from,
+            &args.shared.change.places,
+            &args.shared.change.from,
             environment,
             screen,
             async |places, screen| recover(&verb, &args.shared, true, &places, screen).await,
@@ -119,8 +121,8 @@ pub(in crate::cli) fn undo(
     };
     match parse::<UndoArgs>(program, "undo", words) {
         Ok(args) => run_verb(
-            &args.shared.places,
-            &args.shared.from,
+            &args.shared.change.places,
+            &args.shared.change.from,
             environment,
             screen,
             async |places, screen| recover(&verb, &args.shared, args.yes, &places, screen).await,

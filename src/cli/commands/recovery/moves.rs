@@ -11,6 +11,7 @@ use crate::cli::screen::Screen;
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::publish::journal::file::JournalFile;
 use crate::publish::journal::{EntryState, Journal, RunOrigin, RunStatus};
+use crate::publish::revision::MoveNote;
 use crate::publisher::{
     JournalTemplate, MovedTags, PlannedTag, PublishForce, Publisher, Record, TagEnd, WholeImage,
 };
@@ -91,6 +92,7 @@ fn as_text(journal: &Journal, planned: &[PlannedTag]) -> String {
         // Writing to a string cannot fail.
         let _ = match &one.end {
             TagEnd::Set { note, .. } => {
+                let note = note.filter(|note| *note != MoveNote::Forced);
                 let note = note.map_or(String::new(), |note| format!(" (but {})", note.as_str()));
                 writeln!(text, "  {tag} → {}{note}", one.to)
             }

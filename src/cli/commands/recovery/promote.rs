@@ -56,8 +56,8 @@ pub(in crate::cli) fn promote(
 ) -> Exit {
     match parse::<PromoteArgs>(program, "promote", words) {
         Ok(args) => run_verb(
-            &args.shared.places,
-            &args.shared.from,
+            &args.shared.change.places,
+            &args.shared.change.from,
             environment,
             screen,
             async |places, screen| promote_run(&args, &places, screen).await,
@@ -94,9 +94,9 @@ async fn promote_run(
     let (publisher, images) = moves.publisher().await?;
     let fails = |error| failed(&journal.header.run, &error);
     let planned = publisher.plan_moves(&images).await.map_err(fails)?;
-    moves::show(&journal, &planned, args.shared.json, screen);
+    moves::show(&journal, &planned, args.shared.change.json, screen);
     let confirmation = Confirmation {
-        dry_run: args.shared.dry_run,
+        dry_run: args.shared.change.dry_run,
         agreed: args.yes || !planned.iter().any(moves::is_change),
     };
     if let Err(exit) = confirmation.ask(screen)? {

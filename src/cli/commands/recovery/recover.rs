@@ -57,13 +57,13 @@ pub(super) async fn recover(
         screen.note(&nothing_left(&journal));
         return Ok(Exit::Success);
     };
-    if args.json {
+    if args.change.json {
         screen.data(&format!("{:#}\n", text::as_json(&journal, &recovery)));
     } else {
         screen.message(&text::as_text(&journal, &recovery));
     }
     let confirmation = Confirmation {
-        dry_run: args.dry_run,
+        dry_run: args.change.dry_run,
         agreed: agreed || recovery.changes.is_empty(),
     };
     if let Err(exit) = confirmation.ask(screen)? {

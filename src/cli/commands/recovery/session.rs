@@ -23,6 +23,13 @@ pub(super) struct RecoveryArgs {
     /// commit. Default: the only run to which the verb applies
     #[arg(value_name = "RUN|COMMIT")]
     pub(super) run: Option<String>,
+    #[command(flatten)]
+    pub(super) change: ChangeArgs,
+}
+
+/// The flags of the verbs that change tags.
+#[derive(Debug, Args)]
+pub(super) struct ChangeArgs {
     /// Look for the record of the run in this repository, if it is not on this machine; may be repeated. Default: the
     /// repositories of the definition
     #[arg(long, value_name = "REPOSITORY")]

@@ -57,8 +57,8 @@ pub(in crate::cli) fn untag(
     };
     match parse::<UntagArgs>(program, "untag", words) {
         Ok(args) => run_verb(
-            &args.shared.places,
-            &args.shared.from,
+            &args.shared.change.places,
+            &args.shared.change.from,
             environment,
             screen,
             async |places, screen| recover(&verb, &args.shared, args.yes, &places, screen).await,
