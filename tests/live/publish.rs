@@ -1,14 +1,19 @@
 //! Publishing from the command line: which tags point where afterwards, in which order they were set, and what is
 //! taken back.
 
+use std::time::Duration;
+
 use http::Method;
+use rustix::process::Signal;
 use serde_json::Value;
 use test_case::test_case;
 
 use crate::support::distribution::{DistributionRegistry, RegistryContents, Version};
+use crate::support::interrupted::Run;
 use crate::support::private_registry::PrivateRegistry;
 use crate::support::project::CommandOutput;
-use crate::support::registry_proxy::{ProxiedRequest, RegistryProxy};
+use crate::support::registry_faults::Gate;
+use crate::support::registry_proxy::{ProxiedRequest, RegistryProxy, Stage, Verdict};
 use crate::support::releases::{Release, ReleaseProject};
 
 /// A registry behind a proxy, and a project with two images in it.
@@ -263,6 +268,43 @@ async fn a_finished_run_is_taken_back(version: Version) {
     let output = succeeds(place.project.run(&mut place.project.verb(&done)));
     assert!(output.contains("0 tags changed"), "{output}");
     assert_eq!(place.both("latest").await, place.both(&first.commit).await);
+}
+
+/// Expected: the machine of the run notices that the run was taken back elsewhere, and moves nothing. Now it follows its
+/// own journal, and some tags move again.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+#[should_panic(expected = "moved again")]
+async fn a_run_that_was_taken_back_elsewhere_is_not_finished_by_its_own_journal() {
+    let place = Place::new(Version::V3).await;
+    let first = place.release("one", 1);
+    let second = Release::of(&place.project.commit("two"), 2);
+    let gate = Gate::new(Stage::Before, 0, |request| request.sets("latest"));
+    place.proxy.set_hook(Some(gate.hook()));
+    let run = Run::start(&place.project.command(&second, &[]));
+    gate.reached().await;
+    run.signal(Signal::KILL);
+    run.ended(Duration::from_secs(30)).await;
+    gate.release(Verdict::Reset);
+    place.proxy.quiet().await;
+    place.proxy.set_hook(None);
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    let from: Vec<String> = place
+        .project
+        .images()
+        .iter()
+        .map(|image| format!("--from={}/{image}", place.proxy.address()))
+        .collect();
+    let undo = ["undo", "--yes", &from[0], &from[1]];
+    let mut undo = place.project.verb(&undo);
+    succeeds(place.project.run(undo.env("HOME", elsewhere.path())));
+    let before = place.both("latest").await;
+    assert_eq!(before, place.both(&first.commit).await);
+
+    let output = place.project.run(&mut place.project.verb(&["resume"]));
+    let after = place.both("latest").await;
+    assert!(after == before, "moved again: {output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,11 @@
 //! A project whose images are published: small images, built from a git repository, with three tags each.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
+use super::distribution::RegistryContents;
 use super::project::{CommandOutput, TestProject};
 
 /// A git repository with a definition of several images.
@@ -14,6 +16,9 @@ pub(crate) struct ReleaseProject {
     registry: String,
     images: Vec<String>,
 }
+
+/// The annotation of an index that names the commit.
+pub(crate) const REVISION: &str = "org.opencontainers.image.revision";
 
 /// One run of a project.
 #[derive(Debug, Clone)]
@@ -181,5 +186,82 @@ impl ReleaseProject {
     /// The directory of the project.
     pub(crate) fn path(&self) -> std::path::PathBuf {
         self.project.path()
+    }
+}
+
+/// Which images the tags of a release point to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ReleaseState {
+    /// All mutable tags point to the image of this release, and so do the immutable ones.
+    New,
+    /// No mutable tag points to it.
+    Old,
+    /// Some do and others do not, or something else is wrong.
+    Mixed(String),
+}
+
+/// Where `latest` of each image pointed before a release.
+pub(crate) type LatestTags = BTreeMap<String, Option<String>>;
+
+impl ReleaseProject {
+    /// Where `latest` of each image points.
+    pub(crate) async fn latest(&self, registry: &RegistryContents) -> LatestTags {
+        let mut latest = LatestTags::new();
+        for image in &self.images {
+            latest.insert(image.clone(), registry.digest(image, "latest").await);
+        }
+        latest
+    }
+
+    /// Reads all tags of `release`, whose number no other release has. `before` is where `latest` pointed before it.
+    pub(crate) async fn state(
+        &self,
+        registry: &RegistryContents,
+        release: &Release,
+        before: &LatestTags,
+    ) -> ReleaseState {
+        let mut text = String::new();
+        let (mut new, mut old, mut immutable, mut is_wrong) = (0, 0, 0, false);
+        for image in &self.images {
+            let mut images = BTreeSet::new();
+            for tag in release.tags() {
+                let is = registry.digest(image, &tag).await;
+                let index = match is {
+                    Some(_) => registry.json(image, &tag).await,
+                    None => None,
+                };
+                let revision = index
+                    .and_then(|index| Some(index["annotations"][REVISION].as_str()?.to_owned()));
+                let is_new = revision.as_ref() == Some(&release.commit);
+                if is_new {
+                    images.insert(is.clone());
+                }
+                let was = if tag == "latest" {
+                    before[image].clone()
+                } else {
+                    None
+                };
+                if tag == release.commit {
+                    immutable += usize::from(is_new);
+                    is_wrong |= is.is_some() && !is_new;
+                } else {
+                    new += usize::from(is_new);
+                    old += usize::from(is == was);
+                }
+                let _ = writeln!(
+                    text,
+                    "  {image}:{tag} {is:?}, before {was:?}, of commit {revision:?}"
+                );
+            }
+            is_wrong |= images.len() > 1;
+        }
+        let (mutable, all) = (self.images.len() * 2, self.images.len());
+        if !is_wrong && new == mutable && immutable == all {
+            ReleaseState::New
+        } else if !is_wrong && old == mutable {
+            ReleaseState::Old
+        } else {
+            ReleaseState::Mixed(text)
+        }
     }
 }
