@@ -69,7 +69,6 @@ impl Gate {
     }
 
     /// Whether the request was held.
-    #[expect(dead_code, reason = "the campaign of two runs, the next step, uses it")]
     pub(crate) fn was_reached(&self) -> bool {
         self.0.reached.is_cancelled()
     }

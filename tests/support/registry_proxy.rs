@@ -57,7 +57,6 @@ pub(crate) struct ProxiedRequest {
     /// What the registry answered, whatever became of the answer.
     pub status: Option<StatusCode>,
     /// The time of the arrival since the proxy was started.
-    #[expect(dead_code, reason = "the campaign of two runs, the next step, uses it")]
     pub at: Duration,
     /// The time that the registry took.
     pub took: Option<Duration>,
