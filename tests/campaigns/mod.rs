@@ -6,6 +6,7 @@
 mod contexts;
 mod docker_config;
 mod freeze;
+mod publish_faults;
 mod publish_kill;
 mod publish_race;
 mod signals;
