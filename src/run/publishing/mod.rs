@@ -67,10 +67,18 @@ pub(super) struct Publishing {
     announces: bool,
     /// Whether a failure takes back what the run has changed.
     untags: bool,
-    /// Whether the run is held at its end.
-    holds: bool,
+    at_end: AtEnd,
     events: EventSink,
     done: Mutex<Done>,
+}
+
+/// What becomes of the mutable tags after all targets and gates have succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AtEnd {
+    /// They move.
+    Move,
+    /// They are recorded, and the run is held.
+    Hold,
 }
 
 /// What has been done so far.
@@ -201,7 +209,11 @@ impl Publishing {
             is_gated: tools.wishes.gates.is_any(),
             announces: moves_mutable,
             untags: tools.wishes.gates.untags,
-            holds: tools.wishes.hold,
+            at_end: if tools.wishes.hold {
+                AtEnd::Hold
+            } else {
+                AtEnd::Move
+            },
             events: tools.events.clone(),
             done: Mutex::default(),
         })
@@ -227,10 +239,9 @@ impl Publishing {
                 targets,
             };
         }
-        let moved = if self.holds {
-            self.publisher.hold(&whole).await
-        } else {
-            self.publisher.move_mutable(&whole).await
+        let moved = match self.at_end {
+            AtEnd::Hold => self.publisher.hold(&whole).await,
+            AtEnd::Move => self.publisher.move_mutable(&whole).await,
         };
         for notice in messages::about_records(self.publisher.record()) {
             self.events.send(EventKind::Notice(notice));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::publication::Publication;
-use super::{Publishing, hold, messages, response};
+use super::{AtEnd, Publishing, hold, messages, response};
 use crate::engine::spec::SolveExport;
 use crate::engine::{BuildRef, Engine, Sessions, SolveSpec};
 use crate::event::{EventKind, EventSink, StatusUpdate};
@@ -115,7 +115,7 @@ impl Publishing {
                 return Err(messages::ungated_elsewhere(&built.spec.target));
             }
             // The builder has pushed to another registry: it knows this one by another address or a mirror.
-            if self.holds {
+            if self.at_end == AtEnd::Hold {
                 let problem = hold::by_builder(&built.spec.target);
                 return Err(SolveFailure::new(FailureKind::Build, problem.message));
             }

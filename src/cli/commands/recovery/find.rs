@@ -151,7 +151,7 @@ impl Places<'_> {
             // The user may be in another directory than that of the definition.
             Err(problems) if runs.is_empty() => return Err(problems),
             Err(problems) => {
-                tracing::warn!(problems = problems.0.len(), "registries not looked at")
+                tracing::warn!(problems = problems.0.len(), "registries not looked at");
             }
         }
         let commits: BTreeSet<&str> = runs
@@ -204,8 +204,8 @@ impl Places<'_> {
             }
         }
         if here.len() > 1 {
-            let runs = here.iter().filter_map(Record::run).collect();
-            return Err(several(choice, runs).into());
+            let runs: Vec<RunId> = here.iter().filter_map(Record::run).collect();
+            return Err(several(choice, &runs).into());
         }
         if let Some(record) = here.pop() {
             return Ok(record);
@@ -216,7 +216,11 @@ impl Places<'_> {
             (Some(journal), true) => Ok(Record::of_journal(journal)),
             (Some(last), false) => {
                 let runs = meant.into_iter().chain([last]);
-                Err(several(choice, runs.map(|journal| journal.header.run).collect()).into())
+                Err(several(
+                    choice,
+                    &runs.map(|journal| journal.header.run).collect::<Vec<_>>(),
+                )
+                .into())
             }
             (None, _) => {
                 let problem = Diagnostic::error(Class::Usage, "publish::run", choice.none)
@@ -306,7 +310,7 @@ fn looked_in(repositories: &[ImageRepository]) -> String {
     format!("rbake looked on this machine and in {}", names.join(", "))
 }
 
-fn several(choice: &RunChoice, runs: Vec<RunId>) -> Diagnostic {
+fn several(choice: &RunChoice, runs: &[RunId]) -> Diagnostic {
     let names: Vec<&str> = runs.iter().map(RunId::as_str).collect();
     let message = format!("{}: {}", choice.several, names.join(", "));
     Diagnostic::error(Class::Usage, "publish::run", message).help("name the one that you mean")

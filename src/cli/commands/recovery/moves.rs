@@ -118,7 +118,7 @@ fn as_json(journal: &Journal, planned: &[PlannedTag]) -> Value {
                 "tag": tag,
                 "now": was.as_ref().map(ToString::to_string),
                 "to": one.to.to_string(),
-                "note": note.map(|note| note.as_str()),
+                "note": note.map(MoveNote::as_str),
             })),
             TagEnd::KeptByNewer { newer } => {
                 kept.push(json!({"tag": tag, "newer": newer.as_str()}));
