@@ -16,6 +16,8 @@ pub enum Verb {
     Digest,
     /// Move the mutable tags of a held run.
     Promote,
+    /// List what was published.
+    Releases,
     /// Finish a run that was interrupted while it published.
     Resume,
     /// Move mutable tags back to the images of an earlier run.
@@ -30,12 +32,13 @@ pub enum Verb {
 
 impl Verb {
     /// All verbs, in the order of the help text.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Bake,
         Self::Builder,
         Self::Completion,
         Self::Digest,
         Self::Promote,
+        Self::Releases,
         Self::Resume,
         Self::Rollback,
         Self::Undo,
@@ -51,6 +54,7 @@ impl Verb {
             Self::Completion => "completion",
             Self::Digest => "digest",
             Self::Promote => "promote",
+            Self::Releases => "releases",
             Self::Resume => "resume",
             Self::Rollback => "rollback",
             Self::Undo => "undo",
@@ -67,6 +71,7 @@ impl Verb {
             Self::Completion => "print the completion script for bash, zsh or fish",
             Self::Digest => "print the digest of an image that was released",
             Self::Promote => "move the mutable tags of a held run",
+            Self::Releases => "list what was published, when, and from which commit",
             Self::Resume => "finish a run that was interrupted while it published",
             Self::Rollback => "move mutable tags back to the images of an earlier run",
             Self::Undo => "take back the tags of a run",

@@ -1,18 +1,21 @@
 //! Finds runs that are recorded in registries.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::try_join_all;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::claims::read_run;
 use super::{PublishError, Record};
 use crate::publish::journal::artifact::{self, TAG_PREFIX};
-use crate::publish::journal::{Journal, JournalEvent, RunId, RunStatus};
+use crate::publish::journal::{Journal, JournalEvent, PublishedTag, RunId, RunStatus};
 use crate::registry::{Registries, RegistrySecurity, RemoteRepository};
-use crate::types::ImageRepository;
+use crate::types::{Digest, ImageRepository};
 
 /// The most runs of a repository that are read, the newest first.
 const READ_LIMIT: usize = 64;
+/// The tags that are looked up at the same time.
+const HEADS_AT_ONCE: usize = 8;
 
 /// Reads the record of `run` from the first of `repositories` that has it. `None` if none has.
 pub(crate) async fn recorded_run(
@@ -62,6 +65,22 @@ async fn runs_in(repository: &RemoteRepository) -> Result<Vec<Journal>, PublishE
         .flatten()
         .map(|read| read.journal)
         .collect())
+}
+
+/// Where `tags` point now: one request for each.
+pub(crate) async fn tags_now(
+    registries: &Registries,
+    security: RegistrySecurity,
+    tags: BTreeSet<PublishedTag>,
+) -> Result<BTreeMap<PublishedTag, Option<Digest>>, PublishError> {
+    let heads = tags.into_iter().map(|tag| async move {
+        let now = super::digest_of(registries, security, &tag).await?;
+        Ok::<_, PublishError>((tag, now))
+    });
+    stream::iter(heads)
+        .buffer_unordered(HEADS_AT_ONCE)
+        .try_collect()
+        .await
 }
 
 /// Brings `record`, which is that of a held run on this machine, up to date: another machine may have promoted the run,

@@ -40,7 +40,7 @@ use crate::registry::{Registries, RegistrySecurity, RemoteRepository};
 use crate::types::ImageRepository;
 
 pub(crate) use error::PublishError;
-pub(crate) use find::{catch_up, recorded_run, recorded_runs};
+pub(crate) use find::{catch_up, recorded_run, recorded_runs, tags_now};
 pub(crate) use history::RunHistory;
 pub(crate) use image::{ImageToPublish, TagEnd, TagReport, WholeImage};
 pub(crate) use kept_content::KeptContents;

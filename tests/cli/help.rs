@@ -19,6 +19,7 @@ fn of_the_verbs() {
         "completion --help",
         "digest --help",
         "promote --help",
+        "releases --help",
         "resume --help",
         "rollback --help",
         "undo --help",

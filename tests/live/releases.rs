@@ -527,3 +527,45 @@ fn a_rollback_refuses_a_run_that_is_held() {
     );
     assert_eq!(site.digest("site/web:latest"), old);
 }
+
+#[test_case(V2; "distribution 2")]
+#[test_case(V3; "distribution 3")]
+#[ignore = "needs live peers"]
+fn the_releases_say_what_points_where(version: &str) {
+    let site = Site::new(version);
+    let (held, old, new) = held(&site);
+    let _ = site.rbake(&["promote", "--yes"]);
+    let shown = site.rbake(&["releases", "--json"]);
+    let runs: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
+    let runs = runs.as_array().unwrap();
+    assert_eq!(runs.len(), 3, "{shown}");
+    let current = |run: &serde_json::Value| -> Vec<serde_json::Value> {
+        let tags = run["tags"].as_array().unwrap().iter();
+        tags.filter(|tag| tag["current"] == true).cloned().collect()
+    };
+    let [promotion, build, first] = &runs[..] else {
+        panic!("{shown}")
+    };
+    assert_eq!(promotion["promotes"], held.as_str());
+    assert_eq!(build["run"], held.as_str());
+    assert_eq!(build["status"], "complete");
+    assert_eq!(build["commit"], site.git(&["rev-parse", "HEAD"]).as_str());
+    assert_eq!(current(build).len(), 2, "{build}");
+    let old = old.unwrap();
+    assert!(current(build).iter().any(|tag| tag["was"] == old.as_str()));
+    let web = current(promotion)
+        .into_iter()
+        .find(|tag| tag["to"] == new.clone().unwrap());
+    assert!(web.is_some(), "{promotion}");
+    assert!(current(first).is_empty(), "{first}");
+
+    site.forget();
+    let name = format!("{}/site/api", site.address);
+    let text = site.rbake(&["releases", &name]).stdout;
+    assert!(
+        text.contains("← now") && text.contains("promotes"),
+        "{text}"
+    );
+    let none = site.rbake(&["releases", &format!("{}/site/none", site.address)]);
+    assert!(none.stderr.contains("no run is recorded"), "{none}");
+}

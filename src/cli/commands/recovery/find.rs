@@ -242,14 +242,14 @@ impl Places<'_> {
     }
 
     /// The repositories in which the record of a run may be.
-    fn repositories(&self) -> Result<Vec<ImageRepository>, Diagnostics> {
+    pub(super) fn repositories(&self) -> Result<Vec<ImageRepository>, Diagnostics> {
         if self.from.is_empty() {
             return of_definition(&self.args.files, self.environment);
         }
         let mut repositories = Vec::new();
         for text in self.from {
             let reference: Reference = text.parse().map_err(|error| {
-                let message = format!("`--from {}`: {error}", visible(text));
+                let message = format!("`{}`: {error}", visible(text));
                 Diagnostic::error(Class::Usage, "cli::usage", message)
             })?;
             repositories.push(ImageRepository::of(&reference));
@@ -272,7 +272,7 @@ fn of_definition(
         for problem in &mut problems.0 {
             *problem = problem
                 .clone()
-                .help("`--from REPOSITORY` says where the record of the run is");
+                .help("name the repository, for example with `--from REPOSITORY`");
         }
         problems
     })?;

@@ -9,6 +9,7 @@ mod find;
 mod moves;
 mod promote;
 mod recover;
+mod releases;
 mod rollback;
 mod session;
 mod text;
@@ -28,6 +29,7 @@ use crate::types::Environment;
 
 pub(in crate::cli) use digest::{digest, digest_command};
 pub(in crate::cli) use promote::{promote, promote_command};
+pub(in crate::cli) use releases::{releases, releases_command};
 pub(in crate::cli) use rollback::{rollback, rollback_command};
 pub(in crate::cli) use untag::{untag, untag_command};
 
