@@ -119,7 +119,10 @@ fn files_on_the_command_line_are_the_definition() {
 
 #[test]
 fn flags_and_their_values_are_offered() {
-    assert_eq!(values(&["--pr"]), ["--print", "--progress", "--provenance"]);
+    assert_eq!(
+        values(&["--pr"]),
+        ["--preflight-only", "--print", "--progress", "--provenance"]
+    );
     assert_eq!(values(&["--list-"]), [""; 0]);
     assert_eq!(values(&["--progress", "p"]), ["plain"]);
     assert_eq!(values(&["--progress=r"]), ["rawjson"]);

@@ -7,7 +7,7 @@ mod stored;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use stored::{CacheOwner, StoredCache};
+use stored::{CacheFacts, StoredCache};
 
 use super::caches::{self, ServedCaches};
 use super::directories::{Directories, Served};
@@ -238,7 +238,7 @@ pub(super) async fn export(
         };
         if let (Ok(()), Some(stored)) = (&exported, &stored) {
             let environment = &shared.setting.environment;
-            let owner = CacheOwner::of(&cache.targets, environment, &shared.clock);
+            let owner = CacheFacts::of(&cache.targets, environment, &shared.clock);
             stored.record(&owner).await;
         }
         notice.end(

@@ -69,13 +69,13 @@ impl StoredCache {
     }
 
     /// Records whose the cache is, after it was exported. The cache is as good without this, so a failure is only logged.
-    pub(super) async fn record(&self, owner: &CacheOwner) {
+    pub(super) async fn record(&self, owner: &CacheFacts) {
         if let Err(error) = self.try_record(owner).await {
             tracing::warn!(cause = %error, "the cache has no record of its owner");
         }
     }
 
-    async fn try_record(&self, owner: &CacheOwner) -> Result<(), RegistryError> {
+    async fn try_record(&self, owner: &CacheFacts) -> Result<(), RegistryError> {
         let Some(manifest) = self.repository.get(&self.tag).await? else {
             return Ok(());
         };
@@ -96,11 +96,11 @@ impl StoredCache {
 
 /// Whose a cache is.
 #[derive(Debug, Clone, Default)]
-pub(super) struct CacheOwner {
+pub(super) struct CacheFacts {
     facts: BTreeMap<&'static str, String>,
 }
 
-impl CacheOwner {
+impl CacheFacts {
     /// The owner of a cache of `targets`, by the variables that CI systems set.
     pub(super) fn of(targets: &[TargetName], environment: &Environment, clock: &Clock) -> Self {
         let first = |names: &[&str]| {
