@@ -334,3 +334,17 @@ async fn a_denied_push_fails_before_anything_is_built() {
     assert!(output.stderr.contains("team/b"), "{output}");
     assert!(!output.stderr.contains("COPY"), "{output}");
 }
+
+/// A limit: a clone that was made before the newer commit existed cannot know that the commit in the registry is newer.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn a_late_run_in_a_clone_without_the_newer_commit_moves_tags_back_with_a_note() {
+    let place = Place::new(Version::V3).await;
+    place.release("one", 1);
+    let older = Release::of(&place.project.commit("two"), 2);
+    let clone = place.project.cloned(None);
+    place.release("three", 3);
+    let output = succeeds(clone.publish(&older, &[]));
+    assert!(output.contains("publish::moved"), "{output}");
+    assert_eq!(place.both("latest").await, place.both(&older.commit).await);
+}
