@@ -30,6 +30,9 @@ use crate::types::{Digest, ImageTag};
 /// Runs that began to publish earlier than this before ours are not looked at. If such a run has not ended, it was
 /// killed.
 const AGE: SignedDuration = SignedDuration::from_hours(24);
+/// The most by which the clocks of two machines are assumed to differ. A run whose name is older than that of an ended
+/// one may have claimed after it by so much.
+const SKEW: SignedDuration = SignedDuration::from_mins(2);
 /// The most runs that are read to survey a repository, the newest first.
 const READ_LIMIT: usize = 64;
 /// The most runs that are searched for the one that set an immutable tag.
@@ -71,15 +74,17 @@ impl Publisher {
     ) -> Result<RunSurvey, RegistryError> {
         let seen = self.runs(repository, self.oldest()).await?;
         let mut survey = RunSurvey::default();
-        let mut settled: Option<RunId> = None;
+        let mut settled: Option<String> = None;
         let mut batch = 1;
         let mut newest_first = seen.iter().rev().take(READ_LIMIT).peekable();
         while newest_first.peek().is_some() {
             let runs: Vec<&RunId> = newest_first.by_ref().take(batch).collect();
             batch = AT_ONCE;
-            let wanted = runs
-                .into_iter()
-                .filter(|run| settled.as_ref().is_none_or(|settled| *run >= settled));
+            let wanted = runs.into_iter().filter(|run| {
+                settled
+                    .as_deref()
+                    .is_none_or(|settled| run.as_str() >= settled)
+            });
             let wanted: Vec<&RunId> = wanted.collect();
             if wanted.is_empty() {
                 break;
@@ -90,7 +95,10 @@ impl Publisher {
                     Some(read) if read.journal.status.is_open() => {
                         survey.open.insert((*run).clone());
                     }
-                    Some(read) => settled = settled.max(read.settled),
+                    Some(read) => {
+                        let of_read = read.settled.map(|run| run.older_by(SKEW));
+                        settled = settled.max(of_read);
+                    }
                     None => {}
                 }
             }

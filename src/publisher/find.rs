@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use super::claims::read_run;
 use super::{PublishError, Record};
 use crate::publish::journal::artifact::{self, TAG_PREFIX};
-use crate::publish::journal::{Journal, JournalEvent, PublishedTag, RunId, RunStatus};
+use crate::publish::journal::{EntryState, Journal, JournalEvent, PublishedTag, RunId};
 use crate::registry::{Registries, RegistrySecurity, RemoteRepository};
 use crate::types::{Digest, ImageRepository};
 
@@ -17,20 +17,21 @@ const READ_LIMIT: usize = 64;
 /// The tags that are looked up at the same time.
 const HEADS_AT_ONCE: usize = 8;
 
-/// Reads the record of `run` from the first of `repositories` that has it. `None` if none has.
+/// Reads the record of `run` from `repositories`. If their records differ, because a run was killed while it wrote them,
+/// the one that is further counts. `None` if none has it.
 pub(crate) async fn recorded_run(
     registries: &Registries,
     repositories: &[ImageRepository],
     security: RegistrySecurity,
     run: &RunId,
 ) -> Result<Option<Journal>, PublishError> {
-    for repository in repositories {
+    let reads = repositories.iter().map(|repository| async move {
         let repository = registries.repository(repository, security);
-        if let Some(read) = read_run(&repository, run).await? {
-            return Ok(Some(read.journal));
-        }
-    }
-    Ok(None)
+        read_run(&repository, run).await
+    });
+    let found = try_join_all(reads).await?.into_iter().flatten();
+    let found = found.map(|read| read.journal);
+    Ok(found.max_by_key(|journal| journal.status.progress()))
 }
 
 /// The newest runs that are recorded in `repositories`, the newest first, each once.
@@ -44,7 +45,10 @@ pub(crate) async fn recorded_runs(
         runs_in(&repository).await
     });
     let mut found: Vec<Journal> = try_join_all(reads).await?.into_iter().flatten().collect();
-    found.sort_by(|a, b| b.header.run.cmp(&a.header.run));
+    found.sort_by(|a, b| {
+        let by_run = b.header.run.cmp(&a.header.run);
+        by_run.then(b.status.progress().cmp(&a.status.progress()))
+    });
     found.dedup_by(|a, b| a.header.run == b.header.run);
     Ok(found)
 }
@@ -83,8 +87,8 @@ pub(crate) async fn tags_now(
         .await
 }
 
-/// Brings `record`, which is that of a held run on this machine, up to date: another machine may have promoted the run,
-/// or taken it back. Does nothing for other runs.
+/// Brings `record`, which is on this machine, up to date: another machine may have finished the run, promoted it, or taken
+/// it back. A registry that did not get the last steps of the run knows less than this machine, and is not followed.
 pub(crate) async fn catch_up(
     registries: &Registries,
     security: RegistrySecurity,
@@ -93,25 +97,22 @@ pub(crate) async fn catch_up(
     let Some(journal) = record.journal() else {
         return Ok(());
     };
-    if journal.status != RunStatus::Held {
-        return Ok(());
-    }
     let names = journal.entries.keys().map(|tag| tag.repository().clone());
     let names: BTreeSet<ImageRepository> = names.collect();
     let names: Vec<ImageRepository> = names.into_iter().collect();
     let found = recorded_run(registries, &names, security, &journal.header.run).await?;
-    let Some(found) = found.filter(|found| found.status != RunStatus::Held) else {
+    let is_further = |found: &Journal| found.status.progress() > journal.status.progress();
+    let Some(found) = found.filter(is_further) else {
         return Ok(());
     };
-    // A registry that did not get the last steps of the run knows less than this machine.
-    if found.status == RunStatus::Open {
-        return Ok(());
-    }
     let mut events = Vec::new();
     for (tag, entry) in found.entries {
         let state = entry.state;
         events.push(JournalEvent::Planned(tag.clone(), entry));
-        events.push(JournalEvent::Marked(tag, state));
+        // A planned change has no mark.
+        if state != EntryState::Planned {
+            events.push(JournalEvent::Marked(tag, state));
+        }
     }
     events.push(JournalEvent::Status(found.status));
     record.apply(events).await

@@ -21,6 +21,9 @@ pub(crate) enum Standing {
     },
     /// rbake does not reach the registry. The builder may.
     Unreachable(RegistryError),
+    /// rbake reaches the registry, but it does not answer as it should, even after repetitions. Were this taken for a
+    /// registry that only the builder reaches, a registry in trouble would cost the order of the tags.
+    Failing(RegistryError),
     /// The registry, or its token server, does not let rbake push.
     Denied {
         /// Why, for a message.
@@ -58,7 +61,9 @@ impl Publisher {
             // Some registries deny access to a repository that does not exist yet.
             Ok(None) => {}
             Err(error) if error.fault.is_denial() => {}
-            Err(error) if error.is_unreachable() => return Standing::Unreachable(error),
+            Err(error) if error.is_unreachable() && !repository.has_answered() => {
+                return Standing::Unreachable(error);
+            }
             // The tag may point to something that is not a manifest. It is replaced.
             Err(error) => {
                 tracing::debug!(image = %image.repository, fault = %error.fault, "tag not read");
@@ -67,7 +72,10 @@ impl Publisher {
         match repository.can_push().await {
             Ok(PushRight::Allowed | PushRight::Unknown { .. }) => Standing::Free,
             Ok(PushRight::Denied { reason }) => Standing::Denied { reason },
-            Err(error) => Standing::Unreachable(error),
+            Err(error) if error.is_unreachable() && !repository.has_answered() => {
+                Standing::Unreachable(error)
+            }
+            Err(error) => Standing::Failing(error),
         }
     }
 }

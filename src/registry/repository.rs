@@ -116,6 +116,11 @@ impl RemoteRepository {
         }
     }
 
+    /// Whether its registry has answered a request in this run.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.connection.budget.has_answered()
+    }
+
     /// A request for `rest` in this repository.
     pub(super) fn request(&self, method: Method, rest: &str) -> RegistryRequest {
         RegistryRequest {

@@ -27,10 +27,6 @@ const RANDOM: u64 = 50;
 /// A run takes less.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether rbake notices that a run was recovered on another machine, before it recovers it by the journal on its own.
-/// It should; now the journal is followed, and some tags move again.
-const STALE_JOURNALS_ARE_REFUSED: bool = false;
-
 /// When a run is killed.
 #[derive(Debug, Clone, Copy)]
 enum Kill {
@@ -67,7 +63,6 @@ struct Counts {
     from_record: usize,
     without_record: usize,
     recovered_twice: usize,
-    mixed_by_a_stale_journal: usize,
 }
 
 /// A registry with a project whose earlier release is in it.
@@ -219,16 +214,10 @@ impl World {
             let after = self.project.state(&contents, &release, &before).await;
             let is_wrong =
                 matches!(after, ReleaseState::Mixed(_)) || !matches!(late.code, Some(0 | 2));
-            if is_wrong && STALE_JOURNALS_ARE_REFUSED {
+            if is_wrong {
                 return Err(format!("{killed}\nthen {state:?}\nlater {after:?}\n{late}"));
             }
             counts.recovered_twice += usize::from(after != state);
-            if is_wrong {
-                counts.mixed_by_a_stale_journal += 1;
-                // The next case needs an orderly start.
-                self.publish(&format!("after-{number}"), number + 10_000)
-                    .await;
-            }
         }
         Ok(())
     }

@@ -266,15 +266,12 @@ async fn a_finished_run_is_taken_back(version: Version) {
 
     // A second time, nothing is left to do.
     let output = succeeds(place.project.run(&mut place.project.verb(&done)));
-    assert!(output.contains("0 tags changed"), "{output}");
+    assert!(output.contains("nothing is left to do"), "{output}");
     assert_eq!(place.both("latest").await, place.both(&first.commit).await);
 }
 
-/// Expected: the machine of the run notices that the run was taken back elsewhere, and moves nothing. Now it follows its
-/// own journal, and some tags move again.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-#[should_panic(expected = "moved again")]
 async fn a_run_that_was_taken_back_elsewhere_is_not_finished_by_its_own_journal() {
     let place = Place::new(Version::V3).await;
     let first = place.release("one", 1);

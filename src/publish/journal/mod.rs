@@ -132,6 +132,19 @@ impl RunStatus {
         matches!(self, Self::Open | Self::Moving | Self::Undoing)
     }
 
+    /// How far the run is, as a number. It never becomes smaller, so of two records of one run, the one with the smaller
+    /// number is out of date.
+    pub(crate) const fn progress(self) -> u8 {
+        match self {
+            Self::Open => 0,
+            Self::Held => 1,
+            Self::Moving | Self::Failed => 2,
+            Self::Complete => 3,
+            Self::Undoing => 4,
+            Self::Undone => 5,
+        }
+    }
+
     /// Whether nothing is left to do or to wait for.
     pub(crate) const fn is_ended(self) -> bool {
         matches!(self, Self::Complete | Self::Undone | Self::Failed)

@@ -3,13 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::types::Clock;
 
-/// The name of a run, such as `20261128T223000Z-0a1b2c3d`: its time in UTC, and eight random hexadecimal digits.
+/// The name of a run, such as `20261128T223000Z-0a1b2c3d`: its time in UTC, three hexadecimal digits of the millisecond, and
+/// five random ones.
 ///
-/// As text, names sort by time (within a second, at random). The name is legal as a part of a tag and as the name of a
+/// As text, names sort by time (within a millisecond, at random). The name is legal as a part of a tag and as the name of a
 /// file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct RunId(String);
@@ -28,9 +29,23 @@ impl RunId {
         let now = Timestamp::try_from(clock.now()).unwrap_or_default();
         let mut random = [0; 4];
         getrandom::fill(&mut random)?;
+        let milliseconds = now.subsec_millisecond();
         let now = Timestamp::from_second(now.as_second()).unwrap_or_default();
-        let id = format!("{}-{}", now.strftime("%Y%m%dT%H%M%SZ"), hex::encode(random));
+        let random: String = hex::encode(random).chars().take(5).collect();
+        let id = format!(
+            "{}-{milliseconds:03x}{random}",
+            now.strftime("%Y%m%dT%H%M%SZ")
+        );
         Ok((Self(id), now))
+    }
+
+    /// The beginning of the names of runs that are older than this one by `age`.
+    pub(crate) fn older_by(&self, age: SignedDuration) -> String {
+        let text = self.0.get(..16).unwrap_or_default();
+        let time = Timestamp::strptime("%Y%m%dT%H%M%S%#z", text.replace('Z', "+0000"));
+        let older = time.ok().and_then(|time| time.checked_sub(age).ok());
+        let older = older.unwrap_or(Timestamp::MIN);
+        older.strftime("%Y%m%dT%H%M%SZ").to_string()
     }
 
     /// The text.

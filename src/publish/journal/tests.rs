@@ -62,6 +62,14 @@ fn names_of_runs_sort_by_time_and_are_legal_in_tags() {
     clock.advance(Duration::from_secs(1));
     assert!(RunId::new(&clock).unwrap().0 > first);
     assert_ne!(RunId::new(&clock).unwrap().0, RunId::new(&clock).unwrap().0);
+    assert_eq!(
+        first.older_by(jiff::SignedDuration::from_mins(2)),
+        "20261128T222800Z"
+    );
+    clock.advance(Duration::from_millis(1));
+    let second = RunId::new(&clock).unwrap().0;
+    clock.advance(Duration::from_millis(998));
+    assert!(RunId::new(&clock).unwrap().0 > second);
     let tag = artifact::tag_of(&first);
     assert!(crate::types::reference::is_legal_tag(&tag));
     assert_eq!(artifact::run_of(&tag), Some(first));

@@ -29,8 +29,13 @@ pub(super) fn denied(
     for (target, publication) in publications {
         let standings = standings.get(target).map_or(&[][..], Vec::as_slice);
         for (image, standing) in publication.images.iter().zip(standings) {
-            let Standing::Denied { reason } = standing else {
-                continue;
+            let reason = match standing {
+                Standing::Denied { reason } => reason,
+                Standing::Failing(error) => {
+                    problems.push(failing(target, error));
+                    continue;
+                }
+                Standing::Free | Standing::Taken { .. } | Standing::Unreachable(_) => continue,
             };
             if known.contains(&&image.repository) {
                 continue;
@@ -48,6 +53,17 @@ pub(super) fn denied(
         }
     }
     problems
+}
+
+/// The error for a registry that does not answer as it should.
+fn failing(target: &TargetName, error: &RegistryError) -> Diagnostic {
+    let message = format!(
+        "target `{target}` cannot be published: {}",
+        in_one_line(error)
+    );
+    Diagnostic::error(Class::Publish, "publish::failed", message)
+        .note("nothing was built, and no tag has moved")
+        .help("try again when the registry answers")
 }
 
 /// The warning that the builder pushes with tags, because rbake does not reach the registry.
@@ -103,7 +119,7 @@ pub(super) fn preflight(
                     "`{tag}` is {}, with which the image will be compared",
                     manifest.digest()
                 ),
-                Standing::Unreachable(error) => {
+                Standing::Unreachable(error) | Standing::Failing(error) => {
                     format!("the builder pushes it: {}", in_one_line(error))
                 }
                 Standing::Denied { reason } => reason.clone(),
