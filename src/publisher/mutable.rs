@@ -177,7 +177,9 @@ impl Publisher {
         let made = moves.iter().filter_map(|one| {
             let named = one.tag.named();
             let entry = journal.entries.get(&named)?;
-            (entry.state == EntryState::Done).then(|| (one, named, entry.was.clone()))
+            // Of a move whose answer was lost, the record does not say that it was made.
+            let may_be_made = matches!(entry.state, EntryState::Planned | EntryState::Done);
+            may_be_made.then(|| (one, named, entry.was.clone()))
         });
         let back = made.map(|(one, named, was)| async move {
             let (now, was) = (one.tag.digest(), was.as_ref());

@@ -345,3 +345,47 @@ async fn a_late_run_in_a_clone_without_the_newer_commit_moves_tags_back_with_a_n
     assert!(output.contains("publish::moved"), "{output}");
     assert_eq!(place.both("latest").await, place.both(&older.commit).await);
 }
+
+// `After`: the registry has moved the tag, but its answer says that it refuses.
+#[test_case(Stage::Before; "refused")]
+#[test_case(Stage::After; "done, but reported as refused")]
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn a_refused_move_takes_back_the_others_and_the_run_can_be_promoted(refused: Stage) {
+    let place = Place::new(Version::V3).await;
+    place.release("one", 1);
+    let before = place.both("latest").await;
+    let second = Release::of(&place.project.commit("two"), 2);
+    let image = place.project.images()[1].clone();
+    let is_refused = move |request: &ProxiedRequest| {
+        request.sets("latest") && request.path.contains(&format!("/{image}/"))
+    };
+    let once = std::sync::atomic::AtomicBool::new(false);
+    place
+        .proxy
+        .set_hook(Some(std::sync::Arc::new(move |stage, request| {
+            let answers = stage == refused
+                && is_refused(&request)
+                && !once.swap(true, std::sync::atomic::Ordering::SeqCst);
+            let verdict = if answers {
+                Verdict::Answer {
+                    status: http::StatusCode::FORBIDDEN,
+                    retry_after: None,
+                }
+            } else {
+                Verdict::Pass
+            };
+            Box::pin(std::future::ready(verdict))
+        })));
+    let output = place.project.publish(&second, &[]);
+    assert_eq!(output.code, Some(5), "{output}");
+    assert!(output.stderr.contains("rbake promote"), "{output}");
+    assert_eq!(place.both("latest").await, before, "{output}");
+    assert_eq!(place.both("build-2").await, [None, None], "{output}");
+
+    let promote = ["promote", "--yes"];
+    succeeds(place.project.run(&mut place.project.verb(&promote)));
+    for tag in ["latest", "build-2"] {
+        assert_eq!(place.both(tag).await, place.both(&second.commit).await);
+    }
+}

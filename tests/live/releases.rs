@@ -1,16 +1,16 @@
 //! Held runs and the verbs that work on recorded runs, against both versions of the distribution registry.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use test_case::test_case;
 
+use crate::support::distribution::{DistributionRegistry, Version};
 use crate::support::peers;
 use crate::support::project::{CommandOutput, TestProject};
 
-const V2: &str = "RBAKE_TEST_REGISTRY2";
-const V3: &str = "RBAKE_TEST_REGISTRY3";
+const V2: Version = Version::V2;
+const V3: Version = Version::V3;
 
 const ACCEPT: &str =
     "Accept: application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
@@ -18,45 +18,14 @@ const ACCEPT: &str =
 /// A registry that deletes, and a project in a git repository that pushes to it.
 struct Site {
     project: TestProject,
-    child: Child,
     address: String,
-    _dir: tempfile::TempDir,
+    _registry: DistributionRegistry,
 }
 
 impl Site {
-    /// `version` names the variable of the registry's program.
-    fn new(version: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let config = format!(
-            "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:0\n",
-            dir.path().join("data").display(),
-        );
-        std::fs::write(dir.path().join("config.yml"), config).unwrap();
-        let mut child = Command::new(peers::program(version))
-            .arg("serve")
-            .arg(dir.path().join("config.yml"))
-            .env("OTEL_TRACES_EXPORTER", "none")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let port = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| {
-                let (_, after) = line.split_once("listening on 127.0.0.1:")?;
-                Some(
-                    after
-                        .chars()
-                        .take_while(char::is_ascii_digit)
-                        .collect::<String>(),
-                )
-            })
-            .expect("the registry says where it listens");
-        // Keep reading, because the registry would block on a full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        let address = format!("127.0.0.1:{port}");
+    fn new(version: Version) -> Self {
+        let registry = DistributionRegistry::start(version);
+        let address = registry.address.clone();
         let bake = format!(
             r#"
             variable "SHA" {{ default = "none" }}
@@ -77,9 +46,8 @@ impl Site {
             .env("BUILDKIT_HOST", peers::peer("RBAKE_TEST_BUILDKIT_ADDR"));
         let site = Self {
             project,
-            child,
             address,
-            _dir: dir,
+            _registry: registry,
         };
         site.git(&["init", "-q", "-b", "main"]);
         site
@@ -201,13 +169,6 @@ impl Site {
     }
 }
 
-impl Drop for Site {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// The run that a message names.
 fn run_in(output: &CommandOutput) -> String {
     let text = format!("{}{}", output.stderr, output.stdout);
@@ -218,7 +179,7 @@ fn run_in(output: &CommandOutput) -> String {
 #[test_case(V2; "distribution 2")]
 #[test_case(V3; "distribution 3")]
 #[ignore = "needs live peers"]
-fn a_held_run_sets_its_immutable_tags_and_moves_nothing(version: &str) {
+fn a_held_run_sets_its_immutable_tags_and_moves_nothing(version: Version) {
     let site = Site::new(version);
     let first = site.commit("1");
     let _ = site.push(&[]);
@@ -269,7 +230,7 @@ fn held(site: &Site) -> (String, Option<String>, Option<String>) {
 #[test_case(V2; "distribution 2")]
 #[test_case(V3; "distribution 3")]
 #[ignore = "needs live peers"]
-fn a_promotion_moves_the_tags_and_completes_the_held_run(version: &str) {
+fn a_promotion_moves_the_tags_and_completes_the_held_run(version: Version) {
     let site = Site::new(version);
     let (run, old, new) = held(&site);
     let shown = site.rbake(&["promote", "--dry-run", "--json"]);
@@ -392,7 +353,7 @@ fn a_promotion_that_was_interrupted_is_continued() {
 #[test_case(V2; "distribution 2")]
 #[test_case(V3; "distribution 3")]
 #[ignore = "needs live peers"]
-fn an_untag_removes_what_a_held_run_added(version: &str) {
+fn an_untag_removes_what_a_held_run_added(version: Version) {
     let site = Site::new(version);
     let (run, old, _) = held(&site);
     let commit = site.git(&["rev-parse", "--short=12", "HEAD"]);
@@ -478,7 +439,7 @@ fn a_digest_is_printed_only_for_what_was_released() {
 #[test_case(V2; "distribution 2")]
 #[test_case(V3; "distribution 3")]
 #[ignore = "needs live peers"]
-fn a_rollback_moves_mutable_tags_together_and_the_next_build_moves_them_forward(version: &str) {
+fn a_rollback_moves_mutable_tags_together_and_the_next_build_moves_them_forward(version: Version) {
     let site = Site::new(version);
     let first = site.commit("1");
     let _ = site.push(&[]);
@@ -557,7 +518,7 @@ fn a_rollback_refuses_a_run_that_is_held() {
 #[test_case(V2; "distribution 2")]
 #[test_case(V3; "distribution 3")]
 #[ignore = "needs live peers"]
-fn the_releases_say_what_points_where(version: &str) {
+fn the_releases_say_what_points_where(version: Version) {
     let site = Site::new(version);
     let (held, old, new) = held(&site);
     let _ = site.rbake(&["promote", "--yes"]);
