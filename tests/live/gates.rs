@@ -39,7 +39,7 @@ FROM base AS worker
 COPY worker /worker
 
 FROM base AS check
-RUN grep -q good /code || { echo "the code is bad"; exit 3; }
+RUN grep -q good /code || { sleep 2; echo "the code is bad"; exit 3; }
 
 FROM base AS test
 CMD ["cat", "/code"]
