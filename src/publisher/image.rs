@@ -26,13 +26,13 @@ pub(crate) struct ImageToPublish {
 
 impl ImageToPublish {
     /// The tags of a class.
-    pub(super) fn tags_of(&self, class: TagClass) -> impl Iterator<Item = &ImageTag> {
+    pub(crate) fn tags_of(&self, class: TagClass) -> impl Iterator<Item = &ImageTag> {
         let tags = self.tags.iter();
         tags.filter(move |(_, of)| *of == class).map(|(tag, _)| tag)
     }
 
     /// The full name of one of its tags.
-    pub(super) fn named(&self, tag: &ImageTag) -> PublishedTag {
+    pub(crate) fn named(&self, tag: &ImageTag) -> PublishedTag {
         PublishedTag::new(self.repository.clone(), tag.clone())
     }
 }

@@ -8,10 +8,13 @@ use crate::publish::journal::{EntryState, JournalEntry, PublishedTag, RunStatus}
 use crate::registry::{RemoteRepository, TagOrDigest};
 use crate::types::{Digest, ImageTag};
 
-/// A tag that is set.
-struct TagToSet {
-    tag: ImageTag,
-    was: Option<Digest>,
+/// An immutable tag that is set.
+#[derive(Debug, Clone)]
+pub(crate) struct TagToSet {
+    /// The tag.
+    pub(crate) tag: ImageTag,
+    /// Where it points before. `None` if it does not exist.
+    pub(crate) was: Option<Digest>,
 }
 
 impl Publisher {
@@ -88,10 +91,10 @@ impl Publisher {
             None => Ok(None),
             Some(now) if now == *digest => Err(TagEnd::Stayed),
             Some(now) => {
-                let named = whole.image.named(tag);
-                let is_replaced =
-                    self.force.replace || !self.is_complete(repository, &named, &now).await?;
-                if is_replaced {
+                if self
+                    .may_replace(repository, &whole.image, tag, &now)
+                    .await?
+                {
                     Ok(Some(now))
                 } else {
                     Err(TagEnd::KeptComplete { is: now })
@@ -99,6 +102,83 @@ impl Publisher {
             }
         };
         Ok((tag.clone(), found))
+    }
+
+    /// Whether an immutable tag of `image` that points to another image, `now`, is replaced: its publish was never
+    /// completed, or the user wants that.
+    async fn may_replace(
+        &self,
+        repository: &RemoteRepository,
+        image: &ImageToPublish,
+        tag: &ImageTag,
+        now: &Digest,
+    ) -> Result<bool, PublishError> {
+        let named = image.named(tag);
+        Ok(self.force.replace || !self.is_complete(repository, &named, now).await?)
+    }
+
+    /// The first immutable tag of `image` that may be set to a new image. If there is none, reports why each one stays.
+    ///
+    /// For a Docker Engine, which can push an image only under a tag.
+    pub(crate) async fn immutable_to_set(
+        &self,
+        image: &ImageToPublish,
+    ) -> Result<Result<TagToSet, Vec<TagReport>>, PublishError> {
+        let repository = self.repository_of(image);
+        let mut kept = Vec::new();
+        for tag in image.tags_of(TagClass::Immutable) {
+            let was = Self::digest_now(&repository, tag).await?;
+            if let Some(is) = &was
+                && !self.may_replace(&repository, image, tag, is).await?
+            {
+                let end = TagEnd::KeptComplete { is: is.clone() };
+                kept.push(report(image, tag, end));
+                continue;
+            }
+            let tag = tag.clone();
+            return Ok(Ok(TagToSet { tag, was }));
+        }
+        Ok(Err(kept))
+    }
+
+    /// Records that a Docker Engine has set an immutable tag to `whole`, and sets the other immutable tags.
+    ///
+    /// The Engine decides on the digest when it pushes, so this one change is recorded after it was made.
+    pub(crate) async fn adopt(
+        &self,
+        whole: &WholeImage,
+        set: TagToSet,
+        announces: bool,
+    ) -> Result<Vec<TagReport>, PublishError> {
+        let TagToSet { tag, was } = set;
+        let image = &whole.image;
+        let digest = whole.manifest.digest();
+        if was.as_ref() != Some(digest) {
+            let entry = JournalEntry {
+                class: TagClass::Immutable,
+                was: was.clone(),
+                to: digest.clone(),
+                state: EntryState::Done,
+            };
+            self.record
+                .planned(vec![(image.named(&tag), entry)])
+                .await?;
+            if announces {
+                let repository = self.repository_of(image);
+                self.announce(std::slice::from_ref(&repository)).await?;
+            }
+        }
+        let mut reports = self.set_immutable(whole, Some(&tag), announces).await?;
+        let named = image.named(&tag);
+        for report in &mut reports {
+            if report.tag == named && was.as_ref() != Some(digest) {
+                report.end = TagEnd::Set {
+                    note: None,
+                    was: was.clone(),
+                };
+            }
+        }
+        Ok(reports)
     }
 
     /// Points a tag whose change was recorded to the image.

@@ -15,8 +15,8 @@ use super::gates::GateCommand;
 use super::lower::{self, CacheSupport, Setting};
 use super::merged_caches::{self, SharedCache, SharingSolves};
 use super::publishing::{
-    self, Publication, PublicationRules, PublishTools, PublishWishes, Published, PublishedCommit,
-    Publishing,
+    self, Company, Publication, PublicationRules, PublishTools, PublishWishes, Published,
+    PublishedCommit, Publishing, TagsWait,
 };
 use super::ran_steps::RanSteps;
 use super::scheduler::Ends;
@@ -36,7 +36,7 @@ use crate::outcome::{
     CancelReason, FailureKind, Outcome, SolveFailure, TargetFacts, TargetOutcome,
 };
 use crate::publish::revision::CommitState;
-use crate::publish::settings::PublishSettings;
+use crate::publish::settings::{PublishMode, PublishSettings};
 use crate::registry::Registries;
 use crate::types::blocking::unblock;
 use crate::types::shutdown::{CLOSE_TIMEOUT, CLOSE_TIMEOUT_AFTER_SECOND};
@@ -81,9 +81,7 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
         Err(reason) => return stopped(&reason),
     };
     let SharedCommits { commits, published } = commits;
-    for notice in commits.notices() {
-        events.send(EventKind::Notice(notice));
-    }
+    commits.tell(&events);
     let ready: HashMap<TargetName, Ready> = prepared
         .targets
         .iter()
@@ -93,7 +91,7 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
         settings: wishes.settings.clone(),
         commit: published.state.clone(),
         untagged: wishes.gates.images.clone(),
-        hold: wishes.hold,
+        waits: waits(&wishes),
     };
     let tools = PublishTools {
         wishes: &wishes,
@@ -102,6 +100,7 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
         credentials: &credentials,
         registries: &shared.registries,
         clock: clock.clone(),
+        company: company(&names),
         events: &events,
     };
     let work = async {
@@ -128,8 +127,9 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
         targets.push((command.name, Arc::new(end)));
     }
     let exporting = merged_caches::export(&caches, &sharing, &targets, &shared, &stop);
-    let publishing = finish_publishing(&shared, &targets);
+    let publishing = finish_publishing(&shared, &targets, &stop);
     let (exported, published) = futures_util::join!(exporting, publishing);
+    name_published(&mut targets, &published);
     shut_down(&shared, &stop).await;
     // The lease keeps the embedded builder running, so it must live until the last solve has ended.
     drop(lease);
@@ -218,10 +218,38 @@ async fn run_gate(
 }
 
 /// Moves mutable tags, if rbake publishes images.
-async fn finish_publishing(shared: &SharedContext, ends: &Ends) -> Published {
+async fn finish_publishing(shared: &SharedContext, ends: &Ends, stop: &Stop) -> Published {
     match shared.publishing.get() {
-        Some(publishing) => publishing.finish(ends).await,
+        Some(publishing) => publishing.finish(ends, shared, stop).await,
         None => Published::default(),
+    }
+}
+
+/// Makes targets whose tags the builder has set after all targets name the image to which the tags point.
+fn name_published(ends: &mut Ends, published: &Published) {
+    for (name, end) in ends {
+        let response = published.responses.get(name).cloned();
+        if let (Some(response), TargetOutcome::Succeeded(solved)) = (response, &**end) {
+            let mut solved = solved.clone();
+            solved.response.extend(response);
+            *end = Arc::new(TargetOutcome::Succeeded(solved));
+        }
+    }
+}
+
+/// What mutable tags wait for, beside the targets.
+fn waits(wishes: &PublishWishes) -> Option<TagsWait> {
+    if wishes.gates.is_any() {
+        return Some(TagsWait::ForGate);
+    }
+    wishes.hold.then_some(TagsWait::ForPromotion)
+}
+
+/// Whether a run of `parts` has several.
+fn company(parts: &[TargetName]) -> Company {
+    match parts {
+        [_] => Company::Alone,
+        _ => Company::Others,
     }
 }
 
@@ -439,7 +467,8 @@ struct OwnedRules {
     settings: PublishSettings,
     commit: Option<CommitState>,
     untagged: BTreeSet<TargetName>,
-    hold: bool,
+    /// What mutable tags wait for.
+    waits: Option<TagsWait>,
 }
 
 /// Lowers all targets before the first one starts, so that problems of all targets are reported before any work.
@@ -468,12 +497,21 @@ fn work(
             commit: rules.commit.as_ref(),
             untagged: &rules.untagged,
         };
-        if let Some(publication) = Publication::take(&mut target.spec, rules) {
+        if let Some(publication) = Publication::take(target, rules) {
             publications.insert(target.spec.target.clone(), publication);
         }
     }
-    if rules.hold {
-        publishing::check_hold(lowered.iter().map(|target| &target.spec), &publications)?;
+    if let Some(waits) = rules.waits {
+        publishing::check_pushers(waits, &lowered, &publications)?;
+    }
+    if rules.settings.mode == PublishMode::Rbake {
+        let by_builder = lowered
+            .iter()
+            .filter(|target| publishing::pushes_tags(target));
+        for target in by_builder {
+            let notice = publishing::by_outputs(&target.spec.target);
+            shared.events.send(EventKind::Notice(notice));
+        }
     }
     let caches = merged_caches::take(&mut lowered);
     let mut sharing = SharingSolves::default();

@@ -11,7 +11,7 @@ use super::{Ready, secrets, vcs};
 use crate::builder::Notice;
 use crate::diag::Diagnostic;
 use crate::engine::spec::VcsFacts;
-use crate::event::EventSink;
+use crate::event::{EventKind, EventSink};
 use crate::types::Environment;
 
 /// The number of repositories that git is asked about at the same time. Each needs a process and several file
@@ -141,8 +141,14 @@ impl Commits {
         }
     }
 
-    /// Returns the warnings about repositories that could not be read.
-    pub(super) fn notices(&self) -> impl Iterator<Item = Diagnostic> {
+    /// Sends the warnings about repositories that could not be read.
+    pub(super) fn tell(&self, events: &EventSink) {
+        for notice in self.notices() {
+            events.send(EventKind::Notice(notice));
+        }
+    }
+
+    fn notices(&self) -> impl Iterator<Item = Diagnostic> {
         let failed = self
             .answers
             .iter()

@@ -11,7 +11,12 @@ use crate::types::Digest;
 /// Returns the facts of `ready`, whose solve ended as `solved`. `published` says what became of its tags.
 pub(super) fn of(ready: &Ready, solved: &Solved, published: &Published) -> TargetFacts {
     let reports = &published.reports;
-    let is_ours = published.targets.contains(&ready.planned.name);
+    let unreported = if published.uncertain.contains(&ready.planned.name) {
+        Some("may not have moved")
+    } else {
+        let is_ours = published.targets.contains(&ready.planned.name);
+        is_ours.then_some("not moved")
+    };
     let attributes = &ready.planned.attributes;
     let exports: Vec<&Export> = attributes
         .output
@@ -28,7 +33,7 @@ pub(super) fn of(ready: &Ready, solved: &Solved, published: &Published) -> Targe
         attributes
             .tags
             .iter()
-            .map(|tag| with_end(&tag.value, reports, is_ours))
+            .map(|tag| with_end(&tag.value, reports, unreported))
             .collect()
     } else {
         Vec::new()
@@ -57,22 +62,23 @@ fn has_stayed(ready: &Ready, reports: &[TagReport]) -> bool {
         && of_target.all(|report| report.end == TagEnd::Stayed)
 }
 
-/// The tag, and what is unusual about it. `is_ours` says that rbake publishes it, not the builder.
-fn with_end(tag: &str, reports: &[TagReport], is_ours: bool) -> String {
+/// The tag, and what is unusual about it. A tag without a report has ended as `unreported`; `None` means that the builder
+/// has pushed it.
+fn with_end(tag: &str, reports: &[TagReport], unreported: Option<&str>) -> String {
     let reference = tag.parse().ok();
     let published = reference.and_then(|reference| PublishedTag::of(&reference));
     let report = published.and_then(|tag| reports.iter().find(|report| report.tag == tag));
-    let end = match report.map(|report| &report.end) {
-        None if is_ours => "not moved".to_owned(),
-        None | Some(TagEnd::Set { was: None, .. }) => return tag.to_owned(),
-        Some(TagEnd::Set { was: Some(was), .. }) => format!("was {}", short(was)),
-        Some(TagEnd::Stayed) => "unchanged".to_owned(),
-        Some(TagEnd::Held { run }) => format!("held: `rbake promote {run}` moves it"),
-        Some(TagEnd::KeptByNewer { newer }) => {
+    let end = match (report.map(|report| &report.end), unreported) {
+        (None, Some(unreported)) => unreported.to_owned(),
+        (None, None) | (Some(TagEnd::Set { was: None, .. }), _) => return tag.to_owned(),
+        (Some(TagEnd::Set { was: Some(was), .. }), _) => format!("was {}", short(was)),
+        (Some(TagEnd::Stayed), _) => "unchanged".to_owned(),
+        (Some(TagEnd::Held { run }), _) => format!("held: `rbake promote {run}` moves it"),
+        (Some(TagEnd::KeptByNewer { newer }), _) => {
             let newer: String = newer.as_str().chars().take(12).collect();
             format!("stays: commit {newer} is newer")
         }
-        Some(TagEnd::KeptComplete { is }) => {
+        (Some(TagEnd::KeptComplete { is }), _) => {
             format!("stays at {}, which was published before", short(is))
         }
     };

@@ -22,52 +22,59 @@ pub(super) async fn push(
     solved: &mut Solved,
 ) -> Result<(), SolveFailure> {
     let mut remote = None;
-    for (at, name) in names.iter().enumerate() {
-        let tell = |done: bool, error: Option<String>| {
-            shared.events.send(EventKind::Local(LocalWork {
-                id: format!("push-{target}-{at}"),
-                target: Some(target.clone()),
-                name: format!("push {} with Docker", name.familiar()),
-                current: 0,
-                total: None,
-                done,
-                error,
-            }));
-        };
-        tell(false, None);
-        let span = tracing::info_span!("publish", image = %name.familiar());
-        span.in_scope(|| tracing::debug!("push begins"));
-        let pushed = push_one(name, shared).instrument(span.clone()).await;
-        span.in_scope(|| match &pushed {
-            Ok(digest) => {
-                let digest = digest.as_ref().map(tracing::field::display);
-                tracing::debug!(digest, "push ended");
-            }
-            Err(failure) => tracing::warn!(kind = ?failure.kind, "push failed"),
-        });
-        match pushed {
-            Ok(digest) => {
-                tell(true, None);
-                remote = remote.or(digest);
-            }
-            Err(failure) => {
-                tell(true, Some(failure.message.clone()));
-                return Err(failure);
-            }
-        }
+    for reference in names {
+        let digest = push_shown(target, reference, shared).await?;
+        remote = remote.or(digest);
     }
     if let Some(digest) = remote {
-        let image = solved
-            .response
-            .insert(DIGEST.to_owned(), digest.to_string());
-        if let Some(image) = image {
-            solved
-                .response
-                .entry(CONFIG_DIGEST.to_owned())
-                .or_insert(image);
-        }
+        name(solved, &digest);
     }
     Ok(())
+}
+
+/// Makes `solved` name the image in the registry. Before, it names the configuration.
+pub(super) fn name(solved: &mut Solved, digest: &Digest) {
+    let response = &mut solved.response;
+    let image = response.insert(DIGEST.to_owned(), digest.to_string());
+    if let Some(image) = image {
+        let config = response.entry(CONFIG_DIGEST.to_owned());
+        config.or_insert(image);
+    }
+}
+
+/// Pushes one name of `target`, and shows that. Returns the digest in the registry, if the Engine reports it.
+pub(super) async fn push_shown(
+    target: &TargetName,
+    name: &Reference,
+    shared: &SharedContext,
+) -> Result<Option<Digest>, SolveFailure> {
+    let tell = |done: bool, error: Option<String>| {
+        shared.events.send(EventKind::Local(LocalWork {
+            id: format!("push-{target}-{name}"),
+            target: Some(target.clone()),
+            name: format!("push {} with Docker", name.familiar()),
+            current: 0,
+            total: None,
+            done,
+            error,
+        }));
+    };
+    tell(false, None);
+    let span = tracing::info_span!("publish", image = %name.familiar());
+    span.in_scope(|| tracing::debug!("push begins"));
+    let pushed = push_one(name, shared).instrument(span.clone()).await;
+    span.in_scope(|| match &pushed {
+        Ok(digest) => {
+            let digest = digest.as_ref().map(tracing::field::display);
+            tracing::debug!(digest, "push ended");
+        }
+        Err(failure) => tracing::warn!(kind = ?failure.kind, "push failed"),
+    });
+    tell(
+        true,
+        pushed.as_ref().err().map(|failure| failure.message.clone()),
+    );
+    pushed
 }
 
 /// Pushes one name. Returns the digest in the registry, if the Engine reports it.

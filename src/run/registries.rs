@@ -121,8 +121,12 @@ fn attribute(message: &str, docker_pushes: bool) -> Option<&'static str> {
     if CACHES.iter().any(|words| message.contains(words)) {
         return Some("add `registry.insecure=true` to the entry of `cache-to` or `cache-from`");
     }
-    let is_push = message.contains("failed to push") && !docker_pushes;
-    is_push.then_some("write the output as `type=registry,registry.insecure=true`")
+    // BuildKit's words, and those of a Docker Engine that was asked to push.
+    let is_push = ["failed to push", "did not push"]
+        .iter()
+        .any(|words| message.contains(words));
+    (is_push && !docker_pushes)
+        .then_some("write the output as `type=registry,registry.insecure=true`")
 }
 
 /// Returns the setting of a Docker Engine that solves `trouble`.

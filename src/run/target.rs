@@ -9,7 +9,7 @@ use super::caches::ServedCaches;
 use super::explain::{self, Scene};
 use super::inline::InlineName;
 use super::lower::{ExportDestination, LocalCache, LoweredTarget};
-use super::publishing::{BuiltTarget, Publication, Publishing};
+use super::publishing::{BuiltTarget, Publication, Publishing, Settled};
 use super::shared_context::SharedContext;
 use super::{Ready, caches, images, outputs, push, refusal};
 use crate::diag::{Diagnostic, Diagnostics};
@@ -125,23 +125,23 @@ impl TargetRun {
                     first,
                     spec: &spec,
                     sessions: &sessions,
-                    engine: &self.shared.engine,
                     events: &events,
-                    halt: &self.shared.halt,
+                    shared: &self.shared,
                 };
                 self.published(publishing, &built, solved).await
             }
-            (result, _) => result,
+            (result, _) => result.map(|solved| (solved, Settled::Whole)),
         };
         let result = result.map_err(|failure| match &inline {
             Some(inline) => inline.failure(failure),
             None => failure,
         });
-        if !self.shared.halt.is_cancelled() {
+        let is_needed_later = matches!(result, Ok((_, Settled::Later)));
+        if !is_needed_later && !self.shared.halt.is_cancelled() {
             sessions.target.close().await;
         }
         let mut solved = match result {
-            Ok(solved) => solved,
+            Ok((solved, _)) => solved,
             Err(failure) => return Err(self.explained(failure).await),
         };
         self.finish(&spec, &pushes, exports.as_ref(), &mut solved)
@@ -182,11 +182,11 @@ impl TargetRun {
         publishing: &Publishing,
         built: &BuiltTarget<'_>,
         mut solved: Solved,
-    ) -> Result<Solved, SolveFailure> {
+    ) -> Result<(Solved, Settled), SolveFailure> {
         // Afterwards, the response may name an image that the builder does not have.
         self.measure(&mut solved).await;
-        publishing.settle(built, &mut solved).await?;
-        Ok(solved)
+        let settled = publishing.settle(built, &mut solved).await?;
+        Ok((solved, settled))
     }
 
     /// Asks the builder for the size of the image.

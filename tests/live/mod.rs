@@ -16,6 +16,7 @@ mod export;
 mod faults;
 mod gates;
 mod gateway;
+mod late_tags;
 mod mistakes;
 mod outputs;
 mod own_image;

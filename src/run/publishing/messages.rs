@@ -66,21 +66,70 @@ fn failing(target: &TargetName, error: &RegistryError) -> Diagnostic {
         .help("try again when the registry answers")
 }
 
-/// The warning that the builder pushes with tags, because rbake does not reach the registry.
-pub(super) fn by_builder(target: &TargetName, error: &RegistryError) -> Diagnostic {
-    let message = format!(
-        "target `{target}`: the builder pushes all tags at once, because rbake does not reach the registry: {}",
-        in_one_line(error)
-    );
-    guarantees_off(Diagnostic::warning("publish::by-builder", message))
+/// The warnings that the builder sets tags, because rbake does not reach a registry: one for each registry.
+pub(super) fn unseen(
+    standings: &BTreeMap<TargetName, Vec<Standing>>,
+    publications: &BTreeMap<TargetName, Publication>,
+) -> Vec<Diagnostic> {
+    let mut found: BTreeMap<&str, (&RegistryError, Vec<&TargetName>)> = BTreeMap::new();
+    for (target, publication) in publications {
+        let standings = standings.get(target).map_or(&[][..], Vec::as_slice);
+        for (image, standing) in publication.images.iter().zip(standings) {
+            if let Standing::Unreachable(error) = standing {
+                let registry = image.repository.domain();
+                let (_, targets) = found.entry(registry).or_insert((error, Vec::new()));
+                targets.push(target);
+                targets.dedup();
+            }
+        }
+    }
+    let warning = |(registry, (error, targets)): (&str, (&RegistryError, Vec<&TargetName>))| {
+        let message = format!(
+            "the builder sets the tags of {}, because rbake does not reach `{registry}`: {}",
+            names(&targets),
+            in_one_line(error)
+        );
+        guarantees_off(Diagnostic::warning("publish::by-builder", message))
+    };
+    found.into_iter().map(warning).collect()
+}
+
+/// The targets as a phrase: `a`, `b` and `c`.
+fn names(targets: &[&TargetName]) -> String {
+    let names: Vec<String> = targets.iter().map(|target| format!("`{target}`")).collect();
+    match names.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => String::new(),
+    }
 }
 
 /// The warning that the builder has pushed to another registry than the one that rbake reaches.
 pub(super) fn elsewhere(target: &TargetName) -> Diagnostic {
     let message = format!(
-        "target `{target}`: the builder pushes all tags at once, because it reaches another registry under this name than rbake does"
+        "the builder sets the tags of `{target}`, because it reaches another registry under this name than rbake does"
     );
     guarantees_off(Diagnostic::warning("publish::by-builder", message))
+}
+
+/// The warning that the builder pushes a target as it is asked.
+pub(in crate::run) fn by_outputs(target: &TargetName) -> Diagnostic {
+    let message = format!(
+        "the builder sets the tags of `{target}` as soon as it is built, because its outputs can be pushed only in that way"
+    );
+    Diagnostic::warning("publish::by-builder", message)
+        .note("its mutable tags do not wait for the other targets, and the run cannot be undone")
+        .help("`--publish=buildx` pushes all targets in this way, without a warning")
+}
+
+/// The error of tags that the builder or a Docker Engine was to set after all targets.
+pub(super) fn late(target: &TargetName, failure: SolveFailure) -> Diagnostic {
+    let message = format!("cannot set the tags of `{target}`: {}", failure.message);
+    let problem = Diagnostic::error(Class::Publish, "publish::failed", message);
+    let help = failure.help.into_iter();
+    help.fold(problem, Diagnostic::help)
+        .note("some of its tags may have been set")
+        .help("run the same command again; what was built comes from the cache")
 }
 
 /// The error for a tag that several targets claim.
@@ -144,24 +193,6 @@ pub(in crate::run) fn nothing_to_gate() -> Diagnostic {
         .help("push with `--push`, and not with `--publish=buildx`")
 }
 
-/// The errors for targets of a run with gates whose registry rbake does not reach.
-pub(super) fn ungated(standings: &BTreeMap<TargetName, Vec<Standing>>) -> Vec<Diagnostic> {
-    let unreachable = standings.iter().filter_map(|(target, standings)| {
-        standings.iter().find_map(|standing| match standing {
-            Standing::Unreachable(error) => Some((target, error)),
-            _ => None,
-        })
-    });
-    let problem = |(target, error): (&TargetName, &RegistryError)| {
-        let message = format!(
-            "target `{target}` cannot be published behind a gate, because rbake does not reach its registry: {}",
-            in_one_line(error)
-        );
-        Diagnostic::error(Class::Build, "publish::ungated", message)
-    };
-    unreachable.map(problem).collect()
-}
-
 /// The failure of a target of a run with gates that the builder has pushed to another registry.
 pub(super) fn ungated_elsewhere(target: &TargetName) -> SolveFailure {
     let message = format!(
@@ -188,8 +219,9 @@ pub(super) fn not_untagged(run: &RunId, error: &PublishError) -> Diagnostic {
 
 fn guarantees_off(problem: Diagnostic) -> Diagnostic {
     problem
-        .note("mutable tags such as `latest` move before the other targets are built, and the run cannot be undone")
-        .help("`--publish=buildx` pushes in this way without a warning")
+        .note("tags are set after all targets have succeeded, but also if a newer commit holds them, not all or none, and the run cannot be undone")
+        .help("let rbake reach the registry under the same name")
+        .help("`--publish=buildx` lets the builder set each target's tags at once, without a warning")
 }
 
 /// What users should know about the tags of a run.

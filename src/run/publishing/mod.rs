@@ -5,7 +5,9 @@
 //! called when a target is built, and [`finish`](Publishing::finish) when all are.
 
 mod commit;
+mod docker;
 mod hold;
+mod late;
 mod messages;
 mod publication;
 mod response;
@@ -16,7 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::gates::{GateImage, GateWishes};
 use super::scheduler::Ends;
-use super::{Ready, secrets};
+use super::shared_context::SharedContext;
+use super::{Ready, Stop, secrets};
 use crate::credential::Provider;
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::event::{EventKind, EventSink};
@@ -35,10 +38,11 @@ use crate::types::{Clock, Environment, ImageRepository, ImageTag, TargetName};
 pub(super) use commit::PublishedCommit;
 use commit::published_commit;
 pub(crate) use commit::{current_commit, history};
-pub(super) use hold::check_hold;
-pub(super) use messages::{nothing_to_gate, nothing_to_publish};
+pub(super) use hold::{TagsWait, check_pushers, pushes_tags};
+use late::LatePush;
+pub(super) use messages::{by_outputs, nothing_to_gate, nothing_to_publish};
 pub(super) use publication::{Publication, PublicationRules};
-pub(super) use settle::BuiltTarget;
+pub(super) use settle::{BuiltTarget, Settled};
 
 /// What the user wants of publishing.
 #[derive(Debug, Clone, Default)]
@@ -65,8 +69,8 @@ pub(super) struct Publishing {
     is_gated: bool,
     /// Whether repositories get a record of the run before the first tag is set.
     announces: bool,
-    /// Whether a failure takes back what the run has changed.
-    untags: bool,
+    on_failure: OnFailure,
+    company: Company,
     at_end: AtEnd,
     events: EventSink,
     done: Mutex<Done>,
@@ -81,11 +85,33 @@ enum AtEnd {
     Hold,
 }
 
+/// What becomes of the immutable tags after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnFailure {
+    /// They stay.
+    Keep,
+    /// They are taken back.
+    Untag,
+}
+
+/// Whether a run has several parts, for which mutable tags must wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Company {
+    /// It has one target and no gate.
+    Alone,
+    /// It has several targets, or a gate.
+    Others,
+}
+
 /// What has been done so far.
 #[derive(Debug, Default)]
 struct Done {
     whole: Vec<WholeImage>,
     reports: Vec<TagReport>,
+    /// The tags that the builder or the Docker Engine sets after all targets.
+    late: Vec<LatePush>,
+    /// The images for the command of a gate that are only in the Docker Engine.
+    local: Vec<GateImage>,
 }
 
 /// What came of publishing.
@@ -97,6 +123,21 @@ pub(super) struct Published {
     pub(super) problems: Vec<Diagnostic>,
     /// The targets whose images rbake has published, not the builder.
     pub(super) targets: BTreeSet<TargetName>,
+    /// The targets whose tags may have moved or not.
+    pub(super) uncertain: BTreeSet<TargetName>,
+    /// What the builder says of images whose tags it has set after all targets.
+    pub(super) responses: BTreeMap<TargetName, BTreeMap<String, String>>,
+}
+
+impl Published {
+    /// Adds what came of other targets.
+    fn add(&mut self, other: Self) {
+        self.reports.extend(other.reports);
+        self.problems.extend(other.problems);
+        self.targets.extend(other.targets);
+        self.uncertain.extend(other.uncertain);
+        self.responses.extend(other.responses);
+    }
 }
 
 /// Asks git for the commit that is published. Does not ask if nothing is pushed, or the builder pushes.
@@ -144,6 +185,7 @@ pub(super) struct PublishTools<'a> {
     pub(super) credentials: &'a Provider,
     pub(super) registries: &'a Registries,
     pub(super) clock: Clock,
+    pub(super) company: Company,
     pub(super) events: &'a EventSink,
 }
 
@@ -190,14 +232,22 @@ impl Publishing {
         let mut problems = claimed_twice(&images);
         let denied = messages::denied(publications, &standings, tools.credentials);
         problems.0.extend(denied.0);
-        if tools.wishes.gates.is_any() {
-            problems.0.extend(messages::ungated(&standings));
+        let waits = if tools.wishes.gates.is_any() {
+            Some(TagsWait::ForGate)
+        } else {
+            tools.wishes.hold.then_some(TagsWait::ForPromotion)
+        };
+        if let Some(waits) = waits {
+            problems.0.extend(hold::check_reach(waits, &standings).0);
+            problems
+                .0
+                .extend(hold::check_tags(waits, publications, &standings).0);
         }
         if problems.has_errors() {
             return Err(problems);
         }
-        if tools.wishes.hold {
-            hold::check_reach(&standings)?;
+        for notice in messages::unseen(&standings, publications) {
+            tools.events.send(EventKind::Notice(notice));
         }
         let moves_mutable = images
             .iter()
@@ -208,7 +258,12 @@ impl Publishing {
             standings,
             is_gated: tools.wishes.gates.is_any(),
             announces: moves_mutable,
-            untags: tools.wishes.gates.untags,
+            on_failure: if tools.wishes.gates.untags {
+                OnFailure::Untag
+            } else {
+                OnFailure::Keep
+            },
+            company: tools.company,
             at_end: if tools.wishes.hold {
                 AtEnd::Hold
             } else {
@@ -225,19 +280,35 @@ impl Publishing {
     }
 
     /// Ends publishing after all targets have ended as `ends`: moves the mutable tags if all succeeded.
-    pub(super) async fn finish(&self, ends: &Ends) -> Published {
+    pub(super) async fn finish(
+        &self,
+        ends: &Ends,
+        shared: &SharedContext,
+        stop: &Stop,
+    ) -> Published {
         let has_succeeded = |(_, end): &(TargetName, Arc<TargetOutcome>)| {
             matches!(**end, TargetOutcome::Succeeded(_))
         };
-        let Done { whole, mut reports } = self.take_done();
+        let Done {
+            whole,
+            reports,
+            late,
+            local,
+        } = self.take_done();
         let targets = whole.iter().filter_map(|whole| whole.image.target.clone());
-        let targets: BTreeSet<TargetName> = targets.collect();
-        if !ends.iter().all(has_succeeded) {
-            return Published {
-                problems: self.tidy(&whole).await,
-                reports,
-                targets,
-            };
+        let targets = targets.chain(local.into_iter().map(|image| image.target));
+        let mut published = Published {
+            reports,
+            targets: targets.collect(),
+            ..Published::default()
+        };
+        let succeeded = ends.iter().all(has_succeeded);
+        let late = late::push_all(&late, succeeded, shared, stop).await;
+        published.add(late);
+        if !succeeded || !published.problems.is_empty() {
+            let problems = self.tidy(&whole).await;
+            published.problems.extend(problems);
+            return published;
         }
         let moved = match self.at_end {
             AtEnd::Hold => self.publisher.hold(&whole).await,
@@ -255,22 +326,14 @@ impl Publishing {
                 for notice in messages::incomplete(&moved) {
                     self.events.send(EventKind::Notice(notice));
                 }
-                reports.extend(moved.reports);
-                for notice in messages::about(&reports) {
+                published.reports.extend(moved.reports);
+                for notice in messages::about(&published.reports) {
                     self.events.send(EventKind::Notice(notice));
                 }
-                Published {
-                    reports,
-                    problems: Vec::new(),
-                    targets,
-                }
             }
-            Err(error) => Published {
-                reports,
-                problems: vec![self.failed(&error)],
-                targets,
-            },
+            Err(error) => published.problems.push(self.failed(&error)),
         }
+        published
     }
 
     /// After a target or a gate has failed, which is the failure of the run: records that, and takes the immutable tags
@@ -279,7 +342,12 @@ impl Publishing {
         if let Err(error) = self.publisher.end(true).await {
             tracing::warn!(cause = %error, "the end of the run is not recorded");
         }
-        let Some(run) = self.publisher.record().run().filter(|_| self.untags) else {
+        let Some(run) = self
+            .publisher
+            .record()
+            .run()
+            .filter(|_| self.on_failure == OnFailure::Untag)
+        else {
             return Vec::new();
         };
         let security = whole
@@ -317,6 +385,7 @@ impl Publishing {
                 });
             }
         }
+        images.extend(done.local.iter().cloned());
         images
     }
 

@@ -4,19 +4,21 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use tokio_util::sync::CancellationToken;
 
+use super::hold::{self, TagsWait};
+use super::late::LatePush;
 use super::publication::Publication;
-use super::{AtEnd, Publishing, hold, messages, response};
-use crate::engine::spec::SolveExport;
+use super::{AtEnd, Company, Publishing, messages, response};
+use crate::engine::spec::{NoCache, SolveExport};
 use crate::engine::{BuildRef, Engine, Sessions, SolveSpec};
 use crate::event::{EventKind, EventSink, StatusUpdate};
 use crate::outcome::{FailureKind, SolveFailure, Solved};
 use crate::publish::compare::MANIFEST_LIMIT;
 use crate::publisher::{
-    ContentReader, ImageToPublish, PublishError, Sameness, Standing, WholeImage,
+    ContentReader, ImageToPublish, PublishError, Sameness, Standing, TagReport, WholeImage,
 };
 use crate::registry::{RawManifest, TagOrDigest};
+use crate::run::shared_context::SharedContext;
 use crate::types::{Digest, ImageTag, TargetName};
 
 /// How the first solve of a target exports its image.
@@ -26,8 +28,19 @@ pub(in crate::run) enum FirstExport {
     ByDigest,
     /// Kept by the builder, until it is compared with the one in the registry.
     Kept,
-    /// Pushed by the builder with all tags, because rbake does not reach the registry.
+    /// Pushed by digest to a registry that rbake does not reach. The builder sets the tags after all targets.
+    Unseen,
+    /// Pushed by the builder with all tags: rbake does not reach the registry, and the run has no other target.
     WithTags,
+}
+
+/// Whether the image of a target is published, but for its mutable tags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::run) enum Settled {
+    /// It is.
+    Whole,
+    /// The builder sets the tags after all targets, and needs the sessions of the target until then.
+    Later,
 }
 
 /// A target that was built, and what is needed to solve it again.
@@ -36,16 +49,16 @@ pub(in crate::run) struct BuiltTarget<'a> {
     pub(in crate::run) first: FirstExport,
     pub(in crate::run) spec: &'a SolveSpec,
     pub(in crate::run) sessions: &'a Sessions,
-    pub(in crate::run) engine: &'a Engine,
+    /// Where the progress of the target goes.
     pub(in crate::run) events: &'a EventSink,
-    pub(in crate::run) halt: &'a CancellationToken,
+    pub(in crate::run) shared: &'a SharedContext,
 }
 
 /// An image in one repository, and the tag that is known to point to it.
-struct Found<'a> {
-    image: &'a ImageToPublish,
-    manifest: Option<RawManifest>,
-    known: Option<ImageTag>,
+pub(super) struct FoundImage<'a> {
+    pub(super) image: &'a ImageToPublish,
+    pub(super) manifest: Option<RawManifest>,
+    pub(super) known: Option<ImageTag>,
 }
 
 impl Publishing {
@@ -56,25 +69,34 @@ impl Publishing {
         publication: &Publication,
         spec: &mut SolveSpec,
     ) -> FirstExport {
-        let standings = self.standings.get(target).map_or(&[][..], Vec::as_slice);
-        let unreachable = standings.iter().find_map(|standing| match standing {
-            Standing::Unreachable(error) => Some(error),
-            _ => None,
-        });
-        if let Some(error) = unreachable {
-            let notice = messages::by_builder(target, error);
-            self.events.send(EventKind::Notice(notice));
-            publication.replace(spec, publication.with_tags());
-            return FirstExport::WithTags;
-        }
-        if standings
-            .iter()
-            .all(|standing| matches!(standing, Standing::Free))
-        {
-            publication.replace(spec, publication.by_digest(&publication.images));
-            return FirstExport::ByDigest;
-        }
-        FirstExport::Kept
+        let form = if self.is_unseen(target) {
+            match self.company {
+                Company::Alone => FirstExport::WithTags,
+                Company::Others => FirstExport::Unseen,
+            }
+        } else if self.is_free(target) {
+            FirstExport::ByDigest
+        } else {
+            FirstExport::Kept
+        };
+        publication.ask(spec, form);
+        form
+    }
+
+    /// Whether rbake does not reach a registry of `target`.
+    pub(super) fn is_unseen(&self, target: &TargetName) -> bool {
+        let mut standings = self.standings_of(target).iter();
+        standings.any(|standing| matches!(standing, Standing::Unreachable(_)))
+    }
+
+    fn is_free(&self, target: &TargetName) -> bool {
+        let mut standings = self.standings_of(target).iter();
+        standings.all(|standing| matches!(standing, Standing::Free))
+    }
+
+    /// What the registries had before the build, for each image of `target`.
+    pub(super) fn standings_of(&self, target: &TargetName) -> &[Standing] {
+        self.standings.get(target).map_or(&[], Vec::as_slice)
     }
 
     /// Publishes the image of a target whose first solve ended as `solved`: pushes it if it is not in the registry, sets
@@ -84,46 +106,46 @@ impl Publishing {
         &self,
         built: &BuiltTarget<'_>,
         solved: &mut Solved,
-    ) -> Result<(), SolveFailure> {
-        if built.first == FirstExport::WithTags {
-            return Ok(());
+    ) -> Result<Settled, SolveFailure> {
+        if let Some(store) = built.publication.engine() {
+            self.settle_by_docker(built, store, solved).await?;
+            return Ok(Settled::Whole);
         }
-        let mut found: Vec<Found<'_>> = match built.first {
-            FirstExport::Kept => self.compare(built, solved).await,
-            FirstExport::ByDigest | FirstExport::WithTags => {
-                let images = built.publication.images.iter();
-                images.map(Found::nothing).collect()
-            }
+        match built.first {
+            FirstExport::WithTags => return Ok(Settled::Whole),
+            FirstExport::Unseen => return Ok(self.tag_later(built)),
+            FirstExport::ByDigest | FirstExport::Kept => {}
+        }
+        let mut found: Vec<FoundImage<'_>> = if built.first == FirstExport::Kept {
+            self.compare(built, solved).await
+        } else {
+            let images = built.publication.images.iter();
+            images.map(FoundImage::nothing).collect()
         };
         let missing = || found.iter().filter(|found| found.manifest.is_none());
         if built.first == FirstExport::Kept && missing().next().is_some() {
             let images = missing().map(|found| found.image);
-            let export = built.publication.by_digest(images);
-            solve_again(built, solved, export).await?;
+            if let Some(export) = built.publication.by_digest(images) {
+                solve_again(built, solved, export).await?;
+            }
         }
         let Some(digest) = solved.digest() else {
             let message = "the builder did not report the digest of the image";
             return Err(SolveFailure::new(FailureKind::Build, message));
         };
+        let target = &built.spec.target;
         for found in found.iter_mut().filter(|found| found.manifest.is_none()) {
-            found.manifest = self
-                .pushed(&built.spec.target, found.image, &digest)
-                .await?;
+            found.manifest = self.pushed(target, found.image, &digest).await?;
         }
         if found.iter().any(|found| found.manifest.is_none()) {
-            if self.is_gated {
-                return Err(messages::ungated_elsewhere(&built.spec.target));
-            }
             // The builder has pushed to another registry: it knows this one by another address or a mirror.
-            if self.at_end == AtEnd::Hold {
-                let problem = hold::by_builder(&built.spec.target);
-                return Err(SolveFailure::new(FailureKind::Build, problem.message));
+            if let Some(failure) = self.refuses_elsewhere(target) {
+                return Err(failure);
             }
-            let notice = messages::elsewhere(&built.spec.target);
+            let notice = messages::elsewhere(target);
             self.events.send(EventKind::Notice(notice));
-            return solve_again(built, solved, built.publication.with_tags()).await;
+            return Ok(self.tag_later(built));
         }
-        let target = &built.spec.target;
         let first = found.first().and_then(|found| found.manifest.clone());
         for found in found {
             let Some(manifest) = found.manifest else {
@@ -133,52 +155,99 @@ impl Publishing {
                 image: found.image.clone(),
                 manifest,
             };
-            let set = self
-                .publisher
-                .set_immutable(&whole, found.known.as_ref(), self.announces)
-                .await;
-            let reports = set.map_err(|error| messages::failure(target, &error))?;
-            let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-            done.whole.push(whole);
-            done.reports.extend(reports);
+            self.set_immutable(target, whole, found.known.as_ref())
+                .await?;
         }
         if let Some(manifest) = first {
             response::name(solved, &manifest, &built.publication.names());
         }
+        Ok(Settled::Whole)
+    }
+
+    /// Why the tags of `target` may not be set by the builder, which reaches another registry than rbake does.
+    pub(super) fn refuses_elsewhere(&self, target: &TargetName) -> Option<SolveFailure> {
+        if self.is_gated {
+            return Some(messages::ungated_elsewhere(target));
+        }
+        if self.at_end == AtEnd::Hold {
+            let problem = hold::by_builder(TagsWait::ForPromotion, target);
+            return Some(SolveFailure::new(FailureKind::Build, problem.message));
+        }
+        None
+    }
+
+    /// Leaves the tags of a target to the builder, after all targets.
+    fn tag_later(&self, built: &BuiltTarget<'_>) -> Settled {
+        let late = LatePush::by_builder(built);
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.late.push(late);
+        Settled::Later
+    }
+
+    /// Sets the immutable tags of `whole`, an image of `target` whose content is in the registry. `known` is a tag that
+    /// points to it already.
+    pub(super) async fn set_immutable(
+        &self,
+        target: &TargetName,
+        whole: WholeImage,
+        known: Option<&ImageTag>,
+    ) -> Result<(), SolveFailure> {
+        let set = self
+            .publisher
+            .set_immutable(&whole, known, self.announces)
+            .await;
+        let reports = set.map_err(|error| messages::failure(target, &error))?;
+        self.note_whole(whole, reports);
         Ok(())
     }
 
+    /// Notes what became of tags.
+    pub(super) fn note(&self, reports: Vec<TagReport>) {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.reports.extend(reports);
+    }
+
+    /// Notes that an image is in the registry, under its immutable tags.
+    pub(super) fn note_whole(&self, whole: WholeImage, reports: Vec<TagReport>) {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.whole.push(whole);
+        done.reports.extend(reports);
+    }
+
     /// Compares the image that the builder has with those in the registries.
-    async fn compare<'a>(&self, built: &BuiltTarget<'a>, solved: &Solved) -> Vec<Found<'a>> {
+    pub(super) async fn compare<'a>(
+        &self,
+        built: &BuiltTarget<'a>,
+        solved: &Solved,
+    ) -> Vec<FoundImage<'a>> {
         let images = &built.publication.images;
-        let reader = BuilderContent(built.engine);
+        let reader = BuilderContent(&built.shared.engine);
         let ours = match solved.digest() {
             Some(digest) => reader.read(&digest, MANIFEST_LIMIT).await,
             None => None,
         };
-        let standings = self.standings.get(&built.spec.target);
-        let standings = standings.map_or(&[][..], Vec::as_slice);
+        let standings = self.standings_of(&built.spec.target);
         let compared = images.iter().zip(standings).map(|(image, standing)| {
             let (ours, reader) = (ours.as_ref(), &reader);
             async move {
                 let (Standing::Taken { tag, manifest }, Some(ours)) = (standing, ours) else {
-                    return Found::nothing(image);
+                    return FoundImage::nothing(image);
                 };
                 let sameness = self.publisher.compare(image, ours, reader, manifest).await;
                 match sameness {
-                    Sameness::Same => Found {
+                    Sameness::Same => FoundImage {
                         image,
                         manifest: Some(manifest.clone()),
                         known: Some(tag.clone()),
                     },
-                    Sameness::OtherCommit(manifest) => Found {
+                    Sameness::OtherCommit(manifest) => FoundImage {
                         image,
                         manifest: Some(manifest),
                         known: None,
                     },
                     Sameness::Different(why) => {
                         tracing::info!(image = %image.repository, %tag, %why, "the image has changed");
-                        Found::nothing(image)
+                        FoundImage::nothing(image)
                     }
                 }
             }
@@ -202,8 +271,8 @@ impl Publishing {
     }
 }
 
-impl<'a> Found<'a> {
-    fn nothing(image: &'a ImageToPublish) -> Self {
+impl<'a> FoundImage<'a> {
+    pub(super) fn nothing(image: &'a ImageToPublish) -> Self {
         Self {
             image,
             manifest: None,
@@ -212,25 +281,34 @@ impl<'a> Found<'a> {
     }
 }
 
-/// Solves the target again, which the builder has in its cache, only for `export`.
+/// The solve of a target that was built as `spec`, only for `export`. All its steps are in the builder's cache.
+pub(super) fn again(spec: &SolveSpec, export: SolveExport) -> SolveSpec {
+    SolveSpec {
+        build_ref: BuildRef::new(),
+        // The first solve is in the history.
+        internal: true,
+        exports: vec![export],
+        // The first solve has read and exported the caches.
+        cache_imports: Vec::new(),
+        cache_exports: Vec::new(),
+        // The first solve has built what must not come from the cache.
+        no_cache: NoCache::Nothing,
+        ..spec.clone()
+    }
+}
+
+/// Solves the target again for `export`.
 async fn solve_again(
     built: &BuiltTarget<'_>,
     solved: &mut Solved,
     export: SolveExport,
 ) -> Result<(), SolveFailure> {
-    let spec = SolveSpec {
-        build_ref: BuildRef::new(),
-        // The first solve is in the history.
-        internal: true,
-        exports: vec![export],
-        // The first solve has exported the caches.
-        cache_exports: Vec::new(),
-        ..built.spec.clone()
-    };
+    let spec = again(built.spec, export);
     let events = only_exports(built.events);
-    let again = built
+    let shared = built.shared;
+    let again = shared
         .engine
-        .solve(&spec, built.sessions, &events, built.halt)
+        .solve(&spec, built.sessions, &events, &shared.halt)
         .await?;
     solved.response.extend(again.response);
     Ok(())
