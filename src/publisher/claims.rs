@@ -13,9 +13,13 @@
 //! repair. The window that remains: an older run that is killed, or stands still, between its write and the repair.
 //! `rbake resume` closes it, and until then the tag points to the older image.
 //!
+//! An immutable tag that two runs at the same time set to different images stays at that of the run which was completed
+//! first, or else began first. Both look at the other's record after their own write, so whichever looks last repairs.
+//!
 //! To survey a repository, a run reads only the newest ended run: it names the oldest one that had not ended.
 
 use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::{join_all, try_join_all};
 use jiff::{SignedDuration, Timestamp};
@@ -25,7 +29,7 @@ use crate::publish::journal::artifact::{self, RecordedRun};
 use crate::publish::journal::{EntryState, Journal, PublishedTag, RunId, RunOrigin, RunStatus};
 use crate::publish::revision::{Ancestry, History as _, Revision};
 use crate::registry::{RegistryError, RemoteRepository, TagOrDigest};
-use crate::types::{Digest, ImageTag};
+use crate::types::{Digest, ImageRepository, ImageTag};
 
 /// Runs that began to publish earlier than this before ours are not looked at. If such a run has not ended, it was
 /// killed.
@@ -56,6 +60,32 @@ pub(super) struct NewerImage {
     pub(super) revision: Revision,
     /// The image.
     pub(super) digest: Digest,
+}
+
+/// Where an immutable tag belongs that two runs at the same time have set to different images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ImmutableClaim {
+    /// The image at which it must stay.
+    pub(super) right: Digest,
+    /// The other image.
+    pub(super) wrong: Digest,
+}
+
+/// The runs that had not ended when ours replaced their immutable tags, by repository.
+#[derive(Debug, Default)]
+pub(super) struct ReplacedRuns(Mutex<BTreeSet<(ImageRepository, RunId)>>);
+
+impl ReplacedRuns {
+    fn add(&self, repository: &ImageRepository, run: RunId) {
+        let mut runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.insert((repository.clone(), run));
+    }
+
+    fn of(&self, repository: &ImageRepository) -> Vec<RunId> {
+        let runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_repository = runs.iter().filter(|(of, _)| of == repository);
+        of_repository.map(|(_, run)| run.clone()).collect()
+    }
 }
 
 /// The runs that may have written at the same time as ours.
@@ -103,6 +133,11 @@ impl Publisher {
                 }
             }
         }
+        // A run that began after ours may have ended before our survey, and may have set our immutable tags.
+        let ours = self.record.run();
+        let began_later = seen.iter().filter(|run| ours.as_ref() < Some(run));
+        survey.open.extend(began_later.cloned());
+        survey.open.extend(self.replaced.of(repository.name()));
         survey.seen = seen;
         Ok(survey)
     }
@@ -169,8 +204,45 @@ impl Publisher {
         newest
     }
 
+    /// Where the immutable `tag` belongs, which our run has set to `ours`: to the image of a run at the same time that was
+    /// completed, or else of the one that began first. `None` if no other run sets the tag to another image.
+    pub(super) fn claim_of(
+        &self,
+        runs: &ConcurrentRuns,
+        tag: &PublishedTag,
+        ours: &Digest,
+    ) -> Option<ImmutableClaim> {
+        let our_run = self.record.run()?;
+        let claims = runs.journals.iter().filter_map(|journal| {
+            let entry = journal.entries.get(tag)?;
+            let is_given_up = matches!(
+                journal.status,
+                RunStatus::Failed | RunStatus::Undoing | RunStatus::Undone
+            ) || !matches!(entry.state, EntryState::Planned | EntryState::Done);
+            (!is_given_up && entry.to != *ours).then_some((journal, entry))
+        });
+        let (journal, entry) = claims.min_by_key(|(journal, _)| {
+            let is_going_on = !journal.status.is_published();
+            (is_going_on, journal.header.run.clone())
+        })?;
+        let (theirs, ours) = (entry.to.clone(), ours.clone());
+        let is_first = journal.status.is_published() || journal.header.run < our_run;
+        let is_theirs = is_first && !self.force.replace;
+        Some(if is_theirs {
+            ImmutableClaim {
+                right: theirs,
+                wrong: ours,
+            }
+        } else {
+            ImmutableClaim {
+                right: ours,
+                wrong: theirs,
+            }
+        })
+    }
+
     /// Whether the run that pointed the immutable `tag` to `digest` was completed. A tag that no run recorded counts as
-    /// complete: another program has set it.
+    /// complete: another program has set it. Notes a run that has not ended, because it may be going on.
     pub(super) async fn is_complete(
         &self,
         repository: &RemoteRepository,
@@ -185,7 +257,12 @@ impl Publisher {
                 let Some(read) = read? else { continue };
                 let entry = read.journal.entries.get(tag);
                 if entry.is_some_and(|entry| entry.to == *digest) {
-                    return Ok(read.journal.status.is_published());
+                    let status = read.journal.status;
+                    if status.is_open() {
+                        let run = read.journal.header.run;
+                        self.replaced.add(repository.name(), run);
+                    }
+                    return Ok(status.is_published());
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use futures_util::future::try_join_all;
 
+use super::claims::{ConcurrentRuns, ImmutableClaim};
 use super::{ImageToPublish, PublishError, Publisher, TagEnd, TagReport, WholeImage};
 use crate::publish::class::TagClass;
 use crate::publish::journal::{EntryState, JournalEntry, PublishedTag, RunStatus};
@@ -179,6 +180,41 @@ impl Publisher {
             }
         }
         Ok(reports)
+    }
+
+    /// Points immutable tags of `whole` that another run has set at the same time to the image at which they must stay.
+    /// Reports those that are not ours.
+    pub(super) async fn repair_immutable(
+        &self,
+        repository: &RemoteRepository,
+        whole: &WholeImage,
+        runs: &ConcurrentRuns,
+    ) -> Result<Vec<TagReport>, PublishError> {
+        let Some(journal) = self.record.journal() else {
+            return Ok(Vec::new());
+        };
+        let mut kept = Vec::new();
+        for tag in whole.image.tags_of(TagClass::Immutable) {
+            let named = whole.image.named(tag);
+            let was_set = journal
+                .entries
+                .get(&named)
+                .filter(|entry| entry.state == EntryState::Done);
+            let Some(entry) = was_set else { continue };
+            let Some(claim) = self.claim_of(runs, &named, &entry.to) else {
+                continue;
+            };
+            let ImmutableClaim { right, wrong } = claim;
+            if Self::digest_now(repository, tag).await?.as_ref() == Some(&wrong) {
+                Self::change(repository, &named, Some(&wrong), Some(&right)).await?;
+            }
+            if right != entry.to {
+                self.record.marked(&named, EntryState::Kept).await?;
+                let end = TagEnd::KeptComplete { is: right };
+                kept.push(report(&whole.image, tag, end));
+            }
+        }
+        Ok(kept)
     }
 
     /// Points a tag whose change was recorded to the image.

@@ -39,6 +39,8 @@ use crate::publish::revision::CommitState;
 use crate::registry::{Registries, RegistrySecurity, RemoteRepository};
 use crate::types::ImageRepository;
 
+use claims::ReplacedRuns;
+
 pub(crate) use error::PublishError;
 pub(crate) use find::{catch_up, recorded_run, recorded_runs, tags_now};
 pub(crate) use history::RunHistory;
@@ -70,11 +72,12 @@ pub(crate) struct Publisher {
     history: RunHistory,
     force: PublishForce,
     kept: KeptContents,
+    replaced: ReplacedRuns,
 }
 
 impl Publisher {
     /// Publishes with `registries`. `revision` is the commit of the run, if it is known.
-    pub(crate) const fn new(
+    pub(crate) fn new(
         registries: Registries,
         record: Record,
         revision: Option<CommitState>,
@@ -88,6 +91,7 @@ impl Publisher {
             history,
             force,
             kept: KeptContents::nothing(),
+            replaced: ReplacedRuns::default(),
         }
     }
 

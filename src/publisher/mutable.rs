@@ -28,6 +28,15 @@ pub(crate) struct MovedTags {
     pub(crate) blind: Option<RegistryError>,
 }
 
+/// What came of a look at the runs at the same time.
+#[derive(Debug, Default)]
+struct Repaired {
+    /// For each repository, the run before which all others have ended.
+    settled: Vec<(RemoteRepository, RunId)>,
+    /// The immutable tags that stay at the image of another run.
+    kept: Vec<TagReport>,
+}
+
 /// A tag that moves.
 struct PlannedMove<'a> {
     tag: MutableTag<'a>,
@@ -83,7 +92,9 @@ impl Publisher {
             Ok(ends) => ends,
             Err(error) => return Err(self.take_back(&moves, error).await),
         };
-        let settled = self.repair(&moves, &mut ends, &mut surveys).await?;
+        let Repaired { settled, kept } =
+            self.repair(images, &moves, &mut ends, &mut surveys).await?;
+        moved.reports.extend(kept);
         let reports = moves.iter().zip(ends);
         moved
             .reports
@@ -198,18 +209,19 @@ impl Publisher {
         error
     }
 
-    /// Sets tags that another run had moved to a newer commit before our write to their image. Returns, for each
-    /// repository, the run before which all others have ended.
+    /// Sets tags that another run had moved to a newer commit before our write to their image, and immutable tags that
+    /// belong to another run to its image.
     async fn repair(
         &self,
+        images: &[WholeImage],
         moves: &[PlannedMove<'_>],
         ends: &mut [TagEnd],
         surveys: &mut Surveys,
-    ) -> Result<Vec<(RemoteRepository, RunId)>, PublishError> {
+    ) -> Result<Repaired, PublishError> {
+        let mut repaired = Repaired::default();
         let Some(ours) = self.record.run() else {
-            return Ok(Vec::new());
+            return Ok(repaired);
         };
-        let mut settled = Vec::new();
         // What this run wrote last to each tag.
         let mut written: Vec<Digest> = moves.iter().map(|one| one.tag.digest().clone()).collect();
         for (name, (repository, survey)) in surveys {
@@ -237,8 +249,16 @@ impl Publisher {
                     };
                     has_repaired = true;
                 }
+                let here = images
+                    .iter()
+                    .filter(|whole| whole.image.repository == *name);
+                for whole in here {
+                    let kept = self.repair_immutable(repository, whole, &runs).await?;
+                    repaired.kept.extend(kept);
+                }
                 if !has_repaired {
-                    settled.push((repository.clone(), runs.settled(ours.clone())));
+                    let settled = runs.settled(ours.clone());
+                    repaired.settled.push((repository.clone(), settled));
                     break;
                 }
                 rounds += 1;
@@ -249,7 +269,7 @@ impl Publisher {
                 }
             }
         }
-        Ok(settled)
+        Ok(repaired)
     }
 
     /// Records the end of the run in the repositories that have its record.

@@ -9,6 +9,7 @@ mod freeze;
 mod publish_faults;
 mod publish_kill;
 mod publish_race;
+mod publish_twins;
 mod signals;
 mod silence;
 

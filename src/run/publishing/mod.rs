@@ -25,7 +25,7 @@ use crate::diag::{Diagnostic, Diagnostics};
 use crate::event::{EventKind, EventSink};
 use crate::outcome::TargetOutcome;
 use crate::publish::class::TagClass;
-use crate::publish::journal::{RunOrigin, file};
+use crate::publish::journal::{PublishedTag, RunOrigin, file};
 use crate::publish::settings::{PublishMode, PublishSettings};
 use crate::publisher::{
     ImageToPublish, JournalTemplate, KeptContents, PublishError, PublishForce, Publisher, Record,
@@ -326,6 +326,12 @@ impl Publishing {
                 for notice in messages::incomplete(&moved) {
                     self.events.send(EventKind::Notice(notice));
                 }
+                // What is known of a tag at the end replaces what was known before.
+                let tags: BTreeSet<&PublishedTag> =
+                    moved.reports.iter().map(|report| &report.tag).collect();
+                published
+                    .reports
+                    .retain(|report| !tags.contains(&report.tag));
                 published.reports.extend(moved.reports);
                 for notice in messages::about(&published.reports) {
                     self.events.send(EventKind::Notice(notice));
