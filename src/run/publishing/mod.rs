@@ -12,6 +12,7 @@ mod messages;
 mod publication;
 mod response;
 mod settle;
+mod uploads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,6 +44,7 @@ use late::LatePush;
 pub(super) use messages::{by_outputs, nothing_to_gate, nothing_to_publish};
 pub(super) use publication::{Publication, PublicationRules};
 pub(super) use settle::{BuiltTarget, Settled};
+use uploads::Uploads;
 
 /// What the user wants of publishing.
 #[derive(Debug, Clone, Default)]
@@ -73,6 +75,7 @@ pub(super) struct Publishing {
     company: Company,
     at_end: AtEnd,
     events: EventSink,
+    uploads: Uploads,
     done: Mutex<Done>,
 }
 
@@ -270,6 +273,7 @@ impl Publishing {
                 AtEnd::Move
             },
             events: tools.events.clone(),
+            uploads: Uploads::default(),
             done: Mutex::default(),
         })
     }

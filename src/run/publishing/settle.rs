@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::hold::{self, TagsWait};
 use super::late::LatePush;
 use super::publication::Publication;
+use super::uploads::{self, LayerAtRegistry};
 use super::{AtEnd, Company, Publishing, messages, response};
 use crate::engine::spec::{NoCache, SolveExport};
 use crate::engine::{BuildRef, Engine, Sessions, SolveSpec};
@@ -24,9 +25,9 @@ use crate::types::{Digest, ImageTag, TargetName};
 /// How the first solve of a target exports its image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::run) enum FirstExport {
-    /// Pushed by digest, because the image is certainly new in the registry.
+    /// Pushed by digest: the image is certainly new in the registry, and the run has no other target.
     ByDigest,
-    /// Kept by the builder, until it is compared with the one in the registry.
+    /// Kept by the builder, until it is compared with the one in the registry, and no other push sends its layers.
     Kept,
     /// Pushed by digest to a registry that rbake does not reach. The builder sets the tags after all targets.
     Unseen,
@@ -74,7 +75,7 @@ impl Publishing {
                 Company::Alone => FirstExport::WithTags,
                 Company::Others => FirstExport::Unseen,
             }
-        } else if self.is_free(target) {
+        } else if self.is_free(target) && self.company == Company::Alone {
             FirstExport::ByDigest
         } else {
             FirstExport::Kept
@@ -124,8 +125,10 @@ impl Publishing {
         };
         let missing = || found.iter().filter(|found| found.manifest.is_none());
         if built.first == FirstExport::Kept && missing().next().is_some() {
-            let images = missing().map(|found| found.image);
-            if let Some(export) = built.publication.by_digest(images) {
+            let images: Vec<&ImageToPublish> = missing().map(|found| found.image).collect();
+            if let Some(export) = built.publication.by_digest(images.iter().copied()) {
+                let layers = layers_at(&images, built, solved).await;
+                let _turn = self.uploads.turn(layers).await;
                 solve_again(built, solved, export).await?;
             }
         }
@@ -312,6 +315,34 @@ async fn solve_again(
         .await?;
     solved.response.extend(again.response);
     Ok(())
+}
+
+/// The layers of an image that was built, at the registries of `images`.
+async fn layers_at(
+    images: &[&ImageToPublish],
+    built: &BuiltTarget<'_>,
+    solved: &Solved,
+) -> BTreeSet<LayerAtRegistry> {
+    let reader = BuilderContent(&built.shared.engine);
+    let Some(digest) = solved.digest() else {
+        return BTreeSet::new();
+    };
+    let Some(top) = reader.read(&digest, MANIFEST_LIMIT).await else {
+        return BTreeSet::new();
+    };
+    let layers = uploads::layers(&top, &reader).await;
+    let registries: BTreeSet<&str> = images
+        .iter()
+        .map(|image| image.repository.domain())
+        .collect();
+    registries
+        .into_iter()
+        .flat_map(|registry| {
+            layers
+                .iter()
+                .map(|layer| (registry.to_owned(), layer.clone()))
+        })
+        .collect()
 }
 
 /// The contents that the builder has.
