@@ -126,4 +126,5 @@ pub(super) fn by_builder(waits: TagsWait, target: &TargetName) -> Diagnostic {
         waits.refusal()
     );
     Diagnostic::error(Class::Usage, waits.code(), message)
+        .help("push each target with one output, and not with `--publish=buildx`")
 }
