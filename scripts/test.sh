@@ -146,7 +146,7 @@ live_up() {
   joined peers
   step "starting services in $SERVICES_DIR"
   mkdir -p "$SERVICES_DIR"
-  RBAKE_TEST_SITE=1 stack_up buildkit docker gha
+  stack_up buildkit docker gha
   eval "$(peers_env)"
   eval "$(stack_env)"
 }

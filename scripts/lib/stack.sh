@@ -8,7 +8,7 @@ stack_up() {
   registry_start registry registry3 "$(service_dir registry)/data"
   mirror=$(registry_address registry)
   say "    registry   $mirror"
-  stack_images "$mirror"
+  stack_images "$mirror" "$wanted"
   if [[ $wanted == *" buildkit "* ]]; then
     peer_install runc
     peer_install buildkit
@@ -32,10 +32,11 @@ stack_up() {
   fi
 }
 
-# Pushes the images that tests build from. The small ones are always ours, so that no test depends on Docker Hub's limits.
+# stack_images REGISTRY WANTED: pushes the images that tests build from, and with an engine also those of the example site, whose
+# tests run on it. The small ones are always ours, so that no test depends on Docker Hub's limits.
 stack_images() {
   stand_ins_push "$1" busybox frontend
-  if [ -n "${RBAKE_TEST_SITE:-}" ]; then
+  if [[ $2 == *" docker "* ]]; then
     if docker_hub_reachable; then
       say "    Docker Hub can be reached: python, postgres and redis come from there"
     else

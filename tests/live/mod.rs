@@ -30,4 +30,5 @@ mod releases;
 mod rootless;
 mod secrets;
 mod shells;
+mod site;
 mod tls;
