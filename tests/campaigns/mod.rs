@@ -7,6 +7,7 @@ mod contexts;
 mod docker_config;
 mod freeze;
 mod publish_faults;
+mod publish_gate;
 mod publish_kill;
 mod publish_race;
 mod publish_twins;
