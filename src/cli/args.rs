@@ -69,6 +69,10 @@ pub struct BakeArgs {
     #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
     pub(crate) gate_run: Option<String>,
 
+    /// Save the files that `rbake.toml` names for gates in this directory, not in the one that it names
+    #[arg(long, value_name = "DIR", allow_hyphen_values = true)]
+    pub(crate) gate_save_to: Option<String>,
+
     /// Push the images, but do not move mutable tags: `rbake promote` moves them
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
     pub(crate) hold: Option<bool>,
@@ -80,6 +84,10 @@ pub struct BakeArgs {
     /// Tags that may be moved, although they look immutable; may be repeated. Replaces the list in `rbake.toml`
     #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
     pub(crate) mutable_tags: Vec<String>,
+
+    /// Ignore the gates of `rbake.toml`
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
+    pub(crate) no_gates: Option<bool>,
 
     /// What becomes of immutable tags if a target or a gate fails: keep, untag
     #[arg(long, value_name = "ACTION", allow_hyphen_values = true)]
@@ -187,6 +195,7 @@ pub(crate) fn parse(name: &str, words: &[String]) -> Result<BakeArgs, clap::Erro
     for value in [
         &mut args.builder,
         &mut args.gate_run,
+        &mut args.gate_save_to,
         &mut args.list,
         &mut args.log_file,
         &mut args.metadata_file,

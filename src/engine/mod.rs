@@ -34,7 +34,8 @@ pub(crate) use capability::Capabilities;
 pub use connection::{Connection, ConnectionError};
 pub use endpoint::Endpoint;
 pub use gateway::FrontendResult;
-pub(crate) use gateway::Hold;
+use gateway::JobHooks;
+pub(crate) use gateway::{FilesUnreachable, Hold, JobEntry, JobEntryKind, JobFiles, ReadHook};
 pub use id::{BuildRef, SessionId};
 pub(crate) use merge::{FinishedSolve, MergedExport};
 pub use pulse::Patience;
@@ -98,7 +99,8 @@ impl Engine {
         events: &EventSink,
         cancel: &CancellationToken,
     ) -> Result<Solved, SolveFailure> {
-        let run = solve::run(&self.connection, spec, sessions, events, cancel, None);
+        let hooks = JobHooks::default();
+        let run = solve::run(&self.connection, spec, sessions, events, cancel, hooks);
         Box::pin(run.instrument(solve::span(spec))).await
     }
 
@@ -116,8 +118,33 @@ impl Engine {
             through_gateway: true,
             ..spec.clone()
         };
-        let hold = Some(hold);
-        let run = solve::run(&self.connection, &spec, sessions, events, cancel, hold);
+        let hooks = JobHooks {
+            hold: Some(hold),
+            ..JobHooks::default()
+        };
+        let run = solve::run(&self.connection, &spec, sessions, events, cancel, hooks);
+        Box::pin(run.instrument(solve::span(&spec))).await
+    }
+
+    /// Like [`Engine::solve`], but always through the gateway, whatever `spec` says. Passes the files of the result, or of
+    /// the step that fails, to `read`, and continues the solve when its future completes.
+    pub(crate) async fn solve_and_read(
+        &self,
+        spec: &SolveSpec,
+        sessions: &Sessions,
+        events: &EventSink,
+        cancel: &CancellationToken,
+        read: ReadHook,
+    ) -> Result<Solved, SolveFailure> {
+        let spec = SolveSpec {
+            through_gateway: true,
+            ..spec.clone()
+        };
+        let hooks = JobHooks {
+            read: Some(read),
+            ..JobHooks::default()
+        };
+        let run = solve::run(&self.connection, &spec, sessions, events, cancel, hooks);
         Box::pin(run.instrument(solve::span(&spec))).await
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rbake_proto::control::SolveResponse;
+use rbake_proto::gateway::SolveRequest;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -12,7 +13,7 @@ use tonic::{Response, Status};
 use tracing::Instrument as _;
 
 use super::connection::Connection;
-use super::gateway::{Gateway, Hold, JobFailure};
+use super::gateway::{Gateway, JobFailure, JobHooks};
 use super::session::Session;
 use super::spec::{LocalName, SolveSpec};
 use super::{failure, status, wire};
@@ -82,7 +83,7 @@ pub(super) async fn run(
     sessions: &Sessions,
     events: &EventSink,
     cancel: &CancellationToken,
-    hold: Option<Hold>,
+    hooks: JobHooks,
 ) -> Result<Solved, SolveFailure> {
     let started = Instant::now();
     let finished = CancellationToken::new();
@@ -104,7 +105,7 @@ pub(super) async fn run(
     let result = tokio::select! {
         // A result that is ready counts, even if the solve was cancelled at the same time.
         biased;
-        result = request(connection, spec, sessions, hold) => result,
+        result = request(connection, spec, sessions, hooks) => result,
         () = cancel.cancelled() => Err(failure::cancelled()),
         failure = sessions.lost(connection) => Err(failure),
     };
@@ -157,7 +158,7 @@ async fn request(
     connection: &Connection,
     spec: &SolveSpec,
     sessions: &Sessions,
-    hold: Option<Hold>,
+    hooks: JobHooks,
 ) -> Result<BTreeMap<String, String>, SolveFailure> {
     let mut control = connection.control();
     let ids = sessions.ids();
@@ -168,9 +169,14 @@ async fn request(
     let mut gateway = Gateway::new(connection, &spec.build_ref);
     let mut outer = std::pin::pin!(outer);
     // If `Solve` returns before the gateway answers, the job failed, and its status is the most specific error.
+    let asking = SolveRequest {
+        // Otherwise, steps run only after the result was returned.
+        evaluate: hooks.read.is_some(),
+        ..wire::gateway_request(spec, &ids)
+    };
     let asked = tokio::select! {
         outer = &mut outer => return ended(connection, outer).await,
-        asked = gateway.ask(wire::gateway_request(spec, &ids), hold) => asked,
+        asked = gateway.ask(asking, hooks) => asked,
     };
     match asked {
         Ok(result) => {

@@ -8,10 +8,12 @@
 //! * [`class`] decides whether a tag is immutable.
 //! * [`revision`] decides whether a mutable tag may move from one commit to another.
 //! * [`compare`] decides whether the image that was built is the one in the registry.
+//! * [`file_pattern`] describes which files of a gate are kept.
 //! * [`journal`] records the changes of a run, and tells what is left to do or to take back.
 
 pub(crate) mod class;
 pub(crate) mod compare;
+pub(crate) mod file_pattern;
 pub(crate) mod journal;
 pub(crate) mod pattern;
 pub(crate) mod revision;

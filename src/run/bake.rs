@@ -11,7 +11,7 @@ use super::cache_imports::CacheImports;
 use super::commits::{Commits, commits};
 use super::directories::Directories;
 use super::docker::{BuildingEngine, DockerEngines};
-use super::gates::GateCommand;
+use super::gates::{GateCommand, SavedFiles};
 use super::lower::{self, CacheSupport, Setting};
 use super::merged_caches::{self, SharedCache, SharingSolves};
 use super::publishing::{
@@ -87,12 +87,7 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
         .iter()
         .map(|ready| (ready.planned.name.clone(), ready.clone()))
         .collect();
-    let rules = OwnedRules {
-        settings: wishes.settings.clone(),
-        commit: published.state.clone(),
-        untagged: wishes.gates.images.clone(),
-        waits: waits(&wishes),
-    };
+    let rules = OwnedRules::of(&wishes, &published);
     let tools = PublishTools {
         wishes: &wishes,
         commit: &published,
@@ -469,6 +464,19 @@ struct OwnedRules {
     untagged: BTreeSet<TargetName>,
     /// What mutable tags wait for.
     waits: Option<TagsWait>,
+    saved: Option<Arc<SavedFiles>>,
+}
+
+impl OwnedRules {
+    fn of(wishes: &PublishWishes, published: &PublishedCommit) -> Self {
+        Self {
+            settings: wishes.settings.clone(),
+            commit: published.state.clone(),
+            untagged: wishes.gates.images.clone(),
+            waits: waits(wishes),
+            saved: wishes.gates.saved.clone(),
+        }
+    }
 }
 
 /// Lowers all targets before the first one starts, so that problems of all targets are reported before any work.
@@ -524,6 +532,7 @@ fn work(
             ready,
             shared: Arc::clone(shared),
             publication: publications.get(&name).cloned(),
+            saved: rules.saved.clone(),
         };
         let work: scheduler::Work = Box::pin(run.run(lowered));
         (name, work)

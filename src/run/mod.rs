@@ -59,7 +59,7 @@ use locate::TargetPlaces;
 use secrets::{SecretPlaces, SecretSources};
 
 pub(crate) use bake::bake;
-pub(crate) use gates::{GateWishes, check as check_gates};
+pub(crate) use gates::{GateWishes, SavedFiles, check as check_gates};
 pub(crate) use publishing::{PublishWishes, current_commit, history};
 pub(crate) use scheduler::Stop;
 

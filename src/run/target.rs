@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::cache_imports::CacheImports;
 use super::caches::ServedCaches;
 use super::explain::{self, Scene};
+use super::gates::SavedFiles;
 use super::inline::InlineName;
 use super::lower::{ExportDestination, LocalCache, LoweredTarget};
 use super::publishing::{BuiltTarget, Publication, Publishing, Settled};
@@ -19,7 +20,7 @@ use crate::engine::session::filesync::TransferFailure;
 use crate::engine::session::{Auth, Secrets, SessionBuilder};
 use crate::engine::spec::{SolveExport, SolveSpec};
 use crate::engine::{SessionError, SessionId, Sessions};
-use crate::event::EventKind;
+use crate::event::{EventKind, EventSink};
 use crate::outcome::{FailureKind, SolveFailure, Solved, SpecialFiles};
 use crate::types::blocking::unblock;
 use crate::types::causes::in_one_line;
@@ -39,6 +40,8 @@ pub(super) struct TargetRun {
     pub(super) shared: Arc<SharedContext>,
     /// The export that rbake publishes. `None` if there is none, or the builder pushes it.
     pub(super) publication: Option<Publication>,
+    /// The files that are saved of the gates.
+    pub(super) saved: Option<Arc<SavedFiles>>,
 }
 
 impl TargetRun {
@@ -114,7 +117,7 @@ impl TargetRun {
             CacheImports::watch(&self.shared, &events)
         };
         let result = tokio::select! {
-            result = self.shared.engine.solve(&spec, &sessions, &events, &self.shared.halt) => result,
+            result = self.solve(&spec, &sessions, &events) => result,
             failure = served.failed() => Err(transfer(&failure)),
             reason = secrets.failed() => Err(SolveFailure::new(FailureKind::Build, reason)),
         };
@@ -151,6 +154,26 @@ impl TargetRun {
             .await
             .map_err(|error| layout(&error))?;
         Ok(solved)
+    }
+
+    /// Sends the solve. If files of the target are to be saved, they are saved before it ends.
+    async fn solve(
+        &self,
+        spec: &SolveSpec,
+        sessions: &Sessions,
+        events: &EventSink,
+    ) -> Result<Solved, SolveFailure> {
+        let (engine, halt) = (&self.shared.engine, &self.shared.halt);
+        let saved = self.saved.as_ref();
+        let read = saved.and_then(|saved| SavedFiles::hook(saved, &spec.target, events));
+        match read {
+            Some(read) => {
+                engine
+                    .solve_and_read(spec, sessions, events, halt, read)
+                    .await
+            }
+            None => engine.solve(spec, sessions, events, halt).await,
+        }
     }
 
     /// Opens the local caches and the destinations of the exports, which may have to wait for a disk.

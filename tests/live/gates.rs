@@ -54,8 +54,11 @@ struct Gated {
 
 impl Gated {
     async fn new(name: &str) -> Self {
+        Self::with_builder(name, Buildkitd::start_with_images().await)
+    }
+
+    fn with_builder(name: &str, builder: Buildkitd) -> Self {
         let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR");
-        let builder = Buildkitd::start_with_images().await;
         let repository = format!("{registry}/{name}-{}", std::process::id());
         let project = TestProject::new()
             .file("docker-bake.hcl", DEFINITION)
@@ -245,4 +248,177 @@ async fn a_gate_that_proves_nothing_or_gates_nothing_is_an_error_before_the_buil
         assert!(output.stderr.contains(words), "{arguments:?}: {output}");
         assert_eq!(gated.digest(&format!("web:{good}")), None, "{arguments:?}");
     }
+}
+
+/// A gate that writes reports and then succeeds or fails. Among them is a link out of the directory.
+const REPORTS: &str = r#"FROM busybox AS base
+COPY code /code
+
+FROM base AS web
+COPY web /web
+
+FROM base AS worker
+COPY worker /worker
+
+FROM base AS check
+RUN mkdir -p /out/html/css /out/empty && echo "<tests/>" > /out/unit.xml && echo page > /out/html/index.html \
+ && echo style > /out/html/css/site.css && ln -s /etc/passwd /out/link.xml && mkfifo /out/pipe.xml \
+ && dd if=/dev/zero of=/out/large.xml bs=1M count=20 && cp /code /out/code.xml && echo no > /out/notes.txt \
+ && grep -q good /code || { echo "the code is bad"; exit 3; }
+"#;
+
+const SAVE: &str = "[gate]\nsave-to = \"reports\"\n[gate.save]\ncheck = [\"/out/*.xml\", \"/out/html\", \"/out/missing.xml\"]\n";
+
+/// The files below a directory, with their contents.
+fn files_below(dir: &Path) -> std::collections::BTreeMap<String, String> {
+    let mut found = std::collections::BTreeMap::new();
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(next) = dirs.pop() {
+        for entry in std::fs::read_dir(&next).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else {
+                let name = path.strip_prefix(dir).unwrap().display().to_string();
+                found.insert(name, std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+fn expected_files(code: &str) -> std::collections::BTreeMap<String, String> {
+    let expected = [
+        ("check/out/code.xml", code),
+        ("check/out/html/css/site.css", "style\n"),
+        ("check/out/html/index.html", "page\n"),
+        ("check/out/unit.xml", "<tests/>\n"),
+    ];
+    expected
+        .into_iter()
+        .map(|(name, content)| (name.to_owned(), content.to_owned()))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn files_of_a_gate_are_saved_whether_it_succeeds_or_fails() {
+    let gated = Gated::new("gate-files").await;
+    let dir = gated.project.path();
+    std::fs::write(dir.join("Dockerfile"), REPORTS).unwrap();
+    std::fs::write(dir.join("rbake.toml"), SAVE).unwrap();
+    std::fs::write(dir.join(".dockerignore"), "reports*\n").unwrap();
+    let arguments = ["default", "--push", "--gate", "check"];
+    let good = gated.commit("good");
+    let output = gated.rbake(&good, &arguments);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert_eq!(files_below(&dir.join("reports")), expected_files("good"));
+    assert!(
+        output
+            .stderr
+            .contains("4 files of the gate `check` saved in `reports/check`"),
+        "{output}"
+    );
+    assert!(
+        output
+            .stderr
+            .contains("the gate `check` has no file `/out/missing.xml`"),
+        "{output}"
+    );
+    // The link, the pipe and the large file.
+    assert!(
+        output
+            .stderr
+            .contains("files of the gate `check` that are not saved: 3"),
+        "{output}"
+    );
+    let released = gated.latest();
+
+    let bad = gated.commit("bad");
+    let output = gated.rbake(&bad, &arguments);
+    assert_eq!(output.code, Some(1), "{output}");
+    assert!(output.stderr.contains("the code is bad"), "{output}");
+    assert_eq!(files_below(&dir.join("reports")), expected_files("bad"));
+    assert_eq!(gated.latest(), released);
+
+    // A gate whose steps are in the cache has its files, too.
+    std::fs::remove_dir_all(dir.join("reports")).unwrap();
+    gated.commit("good");
+    let again = gated.rbake(
+        &good,
+        &[&arguments[..], &["--gate-save-to=reports-again"]].concat(),
+    );
+    assert_eq!(again.code, Some(0), "{again}");
+    assert!(!dir.join("reports").exists());
+    assert_eq!(
+        files_below(&dir.join("reports-again")),
+        expected_files("good")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn an_old_builder_gives_the_files_of_a_gate_only_if_it_succeeds() {
+    let old = peers::program("RBAKE_TEST_BUILDKITD_OLD");
+    let builder = Buildkitd::start_program_with_images(&old).await;
+    let gated = Gated::with_builder("gate-files-old", builder);
+    let dir = gated.project.path();
+    std::fs::write(dir.join("Dockerfile"), REPORTS).unwrap();
+    std::fs::write(dir.join("rbake.toml"), SAVE).unwrap();
+    std::fs::write(dir.join(".dockerignore"), "reports*\n").unwrap();
+    let arguments = ["default", "--push", "--gate", "check"];
+    let output = gated.rbake(&gated.commit("good"), &arguments);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert_eq!(files_below(&dir.join("reports")), expected_files("good"));
+    std::fs::remove_dir_all(dir.join("reports")).unwrap();
+
+    let output = gated.rbake(&gated.commit("bad"), &arguments);
+    assert_eq!(output.code, Some(1), "{output}");
+    assert!(
+        output
+            .stderr
+            .contains("files of the gate `check` are not saved: the builder is too old"),
+        "{output}"
+    );
+    assert!(!dir.join("reports").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn gates_of_the_settings_apply_to_each_run_that_pushes() {
+    let gated = Gated::new("gate-settings").await;
+    let dir = gated.project.path();
+    std::fs::write(
+        dir.join("rbake.toml"),
+        "[gate]\ntargets = [\"check\"]\nimages = [\"test\"]\nrun = \"echo ran; test -n \\\"$RBAKE_IMAGE_TEST\\\"\"\n",
+    )
+    .unwrap();
+    let good = gated.commit("good");
+    // Without consent, nothing is built.
+    let output = gated.rbake(&good, &["default", "--push"]);
+    assert_eq!(output.code, Some(2), "{output}");
+    assert!(output.stderr.contains("--allow=gate.run"), "{output}");
+    assert!(output.stderr.contains("rbake.toml:4:7"), "{output}");
+    assert_eq!(gated.digest(&format!("web:{good}")), None);
+
+    let output = gated.rbake(&good, &["default", "--push", "--allow=gate.run"]);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert!(output.stderr.contains("ran"), "{output}");
+    let released = gated.latest();
+    assert!(released.iter().all(Option::is_some), "{output}");
+
+    // A command on the command line needs no consent, and the target is still a gate.
+    let bad = gated.commit("bad");
+    let output = gated.rbake(&bad, &["default", "--push", "--gate-run=echo mine"]);
+    assert_eq!(output.code, Some(1), "{output}");
+    assert!(output.stderr.contains("the code is bad"), "{output}");
+    assert_eq!(gated.latest(), released);
+    // Runs that do not push have no gates.
+    let output = gated.rbake(&bad, &["default"]);
+    assert_eq!(output.code, Some(0), "{output}");
+    let output = gated.rbake(&bad, &["default", "--push", "--publish=buildx"]);
+    assert_eq!(output.code, Some(2), "{output}");
+    let output = gated.rbake(&bad, &["default", "--push", "--no-gates"]);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert_eq!(gated.latest()[0], gated.digest(&format!("web:{bad}")));
 }

@@ -151,6 +151,13 @@ async fn the_tests_of_the_site_decide_whether_its_tags_move() {
     assert!(output.stderr.contains("Ran 9 tests"), "{output}");
     let tests = output.stderr.split("Ran 9 tests").last().unwrap();
     assert!(!tests.contains("skipped"), "{output}");
+    // The target `check` has saved what its tests reported.
+    let reports = site
+        .project
+        .path()
+        .join("test-reports/check/tmp/test-reports");
+    let saved = std::fs::read_dir(&reports).map_or(0, Iterator::count);
+    assert!(saved > 0, "{output}");
     let released = site.latest().await;
     let images = ["web", "celery"];
     for (image, released) in images.iter().zip(&released) {
@@ -181,10 +188,16 @@ async fn the_tests_of_the_site_decide_whether_its_tags_move() {
     // A test without services fails while the target `check` is built, and the command does not run.
     site.change_tests("[1, 2]", "[1, 3]");
     let worse = site.commit();
+    std::fs::remove_dir_all(&reports).unwrap();
     let output = site.publish(&worse, "3");
     assert_eq!(output.code, Some(1), "{output}");
     assert_eq!(site.latest().await, released, "{output}");
     assert!(end(&output).contains("FAILED (failures=1"), "{output}");
+    let failures = std::fs::read_dir(&reports).unwrap().filter(|report| {
+        let path = report.as_ref().unwrap().path();
+        std::fs::read_to_string(path).unwrap().contains("<failure")
+    });
+    assert_eq!(failures.count(), 1, "{output}");
     assert!(
         output
             .stderr

@@ -450,6 +450,34 @@ impl LlbBridge for Service {
         unscripted()
     }
 
+    async fn new_container(
+        &self,
+        _: Request<gateway::NewContainerRequest>,
+    ) -> Result<Response<gateway::NewContainerResponse>, Status> {
+        unscripted()
+    }
+
+    async fn release_container(
+        &self,
+        _: Request<gateway::ReleaseContainerRequest>,
+    ) -> Result<Response<gateway::ReleaseContainerResponse>, Status> {
+        unscripted()
+    }
+
+    async fn read_file_container(
+        &self,
+        _: Request<gateway::ReadFileRequest>,
+    ) -> Result<Response<gateway::ReadFileResponse>, Status> {
+        unscripted()
+    }
+
+    async fn read_dir_container(
+        &self,
+        _: Request<gateway::ReadDirRequest>,
+    ) -> Result<Response<gateway::ReadDirResponse>, Status> {
+        unscripted()
+    }
+
     async fn resolve_source_meta(
         &self,
         _: Request<gateway::ResolveSourceMetaRequest>,

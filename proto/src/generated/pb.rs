@@ -63,3 +63,14 @@ pub struct SourceOp {
         ::prost::alloc::string::String,
     >,
 }
+/// A result as a part of a container's file system.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Mount {
+    #[prost(string, tag = "3")]
+    pub dest: ::prost::alloc::string::String,
+    #[prost(bool, tag = "5")]
+    pub readonly: bool,
+    /// The id of the result, which the daemon gave.
+    #[prost(string, tag = "23")]
+    pub result_id: ::prost::alloc::string::String,
+}

@@ -15,8 +15,9 @@ use crate::files::{Resolved, Resolver};
 use crate::plan::entitlements::Allowed;
 use crate::plan::list::ListSpec;
 use crate::plan::{self, Plan, Policies, TargetOverride};
+use crate::publish::settings::SettingsFile;
 use crate::report::Mode;
-use crate::run;
+use crate::run::{self, GateWishes};
 use crate::types::Environment;
 
 /// A command line that builds.
@@ -84,7 +85,9 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
         policies_disabled: overrides.policies_disabled,
         environment,
     };
-    let (plan, gates) = gates::plan(&loaded.definition, &request, &args)?;
+    let settings = settings(&args, &loaded, environment, screen)?;
+    let gated = gates::plan(&loaded.definition, &request, &args, &settings.gate)?;
+    let plan = gated.plan;
     checked(Diagnostics(not_text::asked_for(environment)), screen)?;
     screen.diagnostics(&plan.warnings);
     let surroundings = plan::Surroundings {
@@ -111,23 +114,23 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
     if run::lacks_a_context(&plan, &paths) {
         run::prepare(&plan, environment, &paths)?;
     }
-    let publish = publishing::wishes(&args, gates, &loaded.folder, environment, screen)?;
     let allowed = allowed.with_grants(&plan.grants);
+    let gates = GateWishes {
+        saved: gates::saved(&gated.wishes, &settings.gate, &args, &allowed, &paths)?,
+        ..gated.wishes
+    };
+    let publish = publishing::wishes(&args, gates, settings, environment)?;
     let metadata = metadata_place(&args, &plan, &allowed, &paths)?;
     signals.done();
-    privileges::check(
-        &plan,
-        &privileges::Asked {
-            allowed: &allowed,
-            program,
-            words,
-            may_ask: mode != Mode::RawJson,
-            fetched: loaded.fetched,
-        },
-        environment,
-        &paths,
-        screen,
-    )?;
+    let asked = privileges::Asked {
+        allowed: &allowed,
+        program,
+        words,
+        may_ask: mode != Mode::RawJson,
+        fetched: loaded.fetched,
+    };
+    privileges::check(&plan, &asked, environment, &paths, screen)?;
+    privileges::check_command(gated.consent.as_ref(), &asked, screen)?;
     Ok(build::run(
         &build::BuildOrder {
             args: &args,
@@ -142,6 +145,19 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
         },
         screen,
     ))
+}
+
+/// Reads `rbake.toml`. What `--print` shows is what buildx would show of the definition, so it does not need the file.
+fn settings(
+    args: &BakeArgs,
+    loaded: &LoadedDefinition,
+    environment: &Environment,
+    screen: &mut Screen,
+) -> Result<SettingsFile, Diagnostics> {
+    if args.print == Some(true) {
+        return Ok(SettingsFile::default());
+    }
+    publishing::read(&loaded.folder, environment, screen)
 }
 
 /// Checks what only matters if the plan is built.

@@ -6,11 +6,12 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use crate::cli::screen::Screen;
-use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
 use crate::files::Resolver;
 use crate::plan::Plan;
 use crate::plan::entitlements::{Allowed, Enforcement, Missing, missing};
 use crate::types::Environment;
+use crate::types::terminal::visible;
 
 /// What the command line says about privileges.
 pub(super) struct Asked<'a> {
@@ -71,6 +72,39 @@ pub(super) fn check(
         missing.typed_flags(environment.current_dir())
     ))
     .into())
+}
+
+/// Checks that the user allows a command of `rbake.toml`, which a gate runs on this machine. Asks the user. `None` if there is
+/// no such command.
+pub(super) fn check_command(
+    command: Option<&Spanned<String>>,
+    asked: &Asked<'_>,
+    screen: &mut Screen,
+) -> Result<(), Diagnostics> {
+    let Some(command) = command.filter(|_| !asked.allowed.gate_command()) else {
+        return Ok(());
+    };
+    let can_ask =
+        asked.may_ask && screen.streams().err_is_terminal && std::io::stdin().is_terminal();
+    if can_ask {
+        let command = visible(&command.value);
+        screen.message(&format!(
+            "The gate in `rbake.toml` runs a command on this machine, with your privileges:\n\n    {command}\n\nPass `--allow=gate.run` to not be asked.\n\n"
+        ));
+        if agreed(screen) {
+            return Ok(());
+        }
+    }
+    let message = "the gate runs a command on this machine, which you have not allowed";
+    Err(
+        Diagnostic::error(Class::Usage, "cli::gate-command", message)
+            .at(command.span, "")
+            .help("pass `--allow=gate.run` to allow it")
+            .help(
+                "`--gate-run COMMAND` runs another command, `--no-gates` publishes without the gates of the file",
+            )
+            .into(),
+    )
 }
 
 /// The facts for the message to the user.

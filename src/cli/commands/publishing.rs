@@ -11,19 +11,27 @@ use crate::publisher::PublishForce;
 use crate::run::{GateWishes, PublishWishes};
 use crate::types::Environment;
 
-/// Reads the settings, which are in `folder`, and shows their file to `screen`, so that problems can refer to it.
-pub(super) fn wishes(
-    args: &BakeArgs,
-    gates: GateWishes,
+/// Reads `rbake.toml` in `folder`, and shows it to `screen`, so that problems can refer to it.
+pub(super) fn read(
     folder: &Path,
     environment: &Environment,
     screen: &mut Screen,
-) -> Result<PublishWishes, Diagnostics> {
+) -> Result<SettingsFile, Diagnostics> {
     let shown = folder.join(FILE_NAME);
     let path = environment.current_dir().join(&shown);
     let mut sources = SourceMap::clone(screen.sources());
     let file = SettingsFile::read(&path, &shown.display().to_string(), &mut sources);
     screen.set_sources(Arc::new(sources));
+    file
+}
+
+/// Puts the environment and flags over the settings of `file`.
+pub(super) fn wishes(
+    args: &BakeArgs,
+    gates: GateWishes,
+    file: SettingsFile,
+    environment: &Environment,
+) -> Result<PublishWishes, Diagnostics> {
     let list = |texts: &Vec<String>| (!texts.is_empty()).then(|| texts.clone());
     let flags = PublishFlags {
         immutable: list(&args.immutable_tags),
@@ -31,7 +39,7 @@ pub(super) fn wishes(
         mode: args.publish.clone(),
     };
     Ok(PublishWishes {
-        settings: PublishSettings::resolve(file?, environment, &flags)?,
+        settings: PublishSettings::resolve(file, environment, &flags)?,
         force: PublishForce {
             backwards: args.force_backwards == Some(true),
             replace: args.replace == Some(true),

@@ -4,6 +4,7 @@
 //! Linked targets need this, because the result of one is the input of another while both jobs are alive; the query
 //! for capabilities needs it, too. Every such job must be given a result or an error, or it waits forever.
 
+mod files;
 mod joined;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ use super::id::BuildRef;
 use super::spec::LinkedResult;
 use crate::outcome::SolveFailure;
 
+use files::FailedStep;
+pub(crate) use files::{FilesUnreachable, JobEntry, JobEntryKind, JobFiles, ReadHook};
 pub(super) use joined::JoinedResults;
 
 const BUILD_ID_KEY: &str = "buildkit-controlapi-buildid";
@@ -41,6 +44,15 @@ const EMPTY_REF: Bytes = Bytes::from_static(b"\x0a\x00");
 /// Runs with a frontend's result before that is returned, for example to wait for the targets that use it.
 pub(crate) type Hold =
     Box<dyn FnOnce(FrontendResult) -> BoxFuture<'static, Result<(), SolveFailure>> + Send>;
+
+/// What runs between the frontend's answer and the end of a job.
+#[derive(Default)]
+pub(super) struct JobHooks {
+    /// Runs if the frontend succeeds.
+    pub(super) hold: Option<Hold>,
+    /// Runs if the frontend succeeds or a step fails. All steps have run then.
+    pub(super) read: Option<ReadHook>,
+}
 
 /// Why a result cannot be the input of another solve.
 #[derive(Debug, thiserror::Error)]
@@ -173,6 +185,7 @@ impl From<Status> for JobFailure {
 }
 
 /// The gateway's calls of one job.
+#[derive(Clone)]
 pub(super) struct Gateway {
     client: LlbBridgeClient<GrpcChannel>,
     build_id: MetadataValue<Ascii>,
@@ -218,16 +231,34 @@ impl Gateway {
         }
     }
 
-    /// Calls the frontend, then runs `hold` with its result. The caller must pass the outcome to
-    /// [`Gateway::give_back`].
+    /// Calls the frontend, then runs `hooks`. The caller must pass the outcome to [`Gateway::give_back`].
     pub(super) async fn ask(
         &mut self,
         request: SolveRequest,
-        hold: Option<Hold>,
+        hooks: JobHooks,
     ) -> Result<FrontendResult, JobFailure> {
-        self.ping().await?;
-        let result = self.solve(request).await?;
-        if let Some(hold) = hold {
+        let pong = self.ping().await?;
+        let result = match self.solve(request).await {
+            Ok(result) => result,
+            Err(status) => {
+                if let Some(read) = hooks.read {
+                    let step = FailedStep::find(self, &pong.frontend_api_caps, &status).await;
+                    match step {
+                        Some(Ok(step)) => {
+                            read(Ok(vec![step.files.clone()])).await;
+                            step.release().await;
+                        }
+                        Some(Err(error)) => read(Err(error)).await,
+                        None => {}
+                    }
+                }
+                return Err(status.into());
+            }
+        };
+        if let Some(read) = hooks.read {
+            read(Ok(JobFiles::of_result(self, &result))).await;
+        }
+        if let Some(hold) = hooks.hold {
             hold(result.clone()).await.map_err(JobFailure::Held)?;
         }
         Ok(result)

@@ -32,6 +32,8 @@ pub(crate) struct Allowed {
     security_insecure: bool,
     ssh: bool,
     local_delete: bool,
+    /// Whether the command of a gate may run that `rbake.toml` has. buildx does not know this privilege.
+    gate_command: bool,
     devices: Devices,
     read: BTreeSet<SharedText>,
     write: BTreeSet<SharedText>,
@@ -149,6 +151,7 @@ impl Allowed {
             "fs",
             "fs.read",
             "fs.write",
+            "gate.run",
             "image",
             "image.push",
             "image.load",
@@ -163,7 +166,11 @@ impl Allowed {
             ("security.insecure", None) => self.security_insecure = true,
             ("ssh", None) => self.ssh = true,
             ("buildx.local.delete", None) => self.local_delete = true,
-            ("network.host" | "security.insecure" | "ssh" | "buildx.local.delete", Some(_)) => {
+            ("gate.run", None) => self.gate_command = true,
+            (
+                "network.host" | "security.insecure" | "ssh" | "buildx.local.delete" | "gate.run",
+                Some(_),
+            ) => {
                 return Err(invalid(text, &format!("`{key}` takes no value")));
             }
             ("device", value) => {
@@ -192,6 +199,11 @@ impl Allowed {
         Ok(())
     }
 
+    /// Whether the command of a gate may run that is not on the command line.
+    pub(crate) fn gate_command(&self) -> bool {
+        self.gate_command
+    }
+
     /// Whether a file may be written at `place`: it is in the working directory, or the user allows it.
     pub(crate) fn may_write(&self, place: &Resolved, paths: &Resolver) -> Result<bool, PathError> {
         let covered = paths::Covered::by(&self.write, paths)?;
@@ -215,7 +227,7 @@ fn invalid(text: &str, reason: &str) -> Diagnostic {
         "plan::invalid-entitlement",
         format!("`--allow {text}`: {reason}"),
     )
-    .help("the privileges are `network.host`, `security.insecure`, `device`, `ssh`, `fs`, `fs.read` and `fs.write`")
+    .help("the privileges are `network.host`, `security.insecure`, `device`, `ssh`, `fs`, `fs.read`, `fs.write` and `gate.run`")
 }
 
 #[cfg(test)]

@@ -11,18 +11,27 @@
 //! mutable = ["build-latest"]
 //! # Who pushes: "rbake", tags last and with a record of each change; or "buildx", the daemon, as with buildx.
 //! mode = "rbake"
+//!
+//! [gate]
+//! # What must succeed before mutable tags move; see [`gate`].
+//! targets = ["check"]
 //! ```
 //!
 //! `RBAKE_IMMUTABLE_TAGS` and `RBAKE_MUTABLE_TAGS` (patterns with commas between them) and `RBAKE_PUBLISH` replace
 //! the value of the file, and flags replace both. An unknown key is an error, not a warning: a misspelt
 //! `immutable` would let a release be overwritten.
 
+mod gate;
+mod reader;
+
 use std::io;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use toml_edit::{Document, Key, TableLike, Value};
+use toml_edit::Document;
+
+pub(crate) use gate::GateSettings;
+use reader::Reader;
 
 use super::pattern::{InvalidTagPattern, TagPattern};
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, SourceMap, Span};
@@ -44,7 +53,7 @@ const MODE_VARIABLE: &str = "RBAKE_PUBLISH";
 const IMMUTABLE_VARIABLE: &str = "RBAKE_IMMUTABLE_TAGS";
 const MUTABLE_VARIABLE: &str = "RBAKE_MUTABLE_TAGS";
 
-const TABLES: [&str; 1] = ["publish"];
+const TABLES: [&str; 2] = ["publish", "gate"];
 const KEYS: [&str; 3] = ["immutable", "mutable", "mode"];
 
 /// Who pushes images and moves tags.
@@ -97,6 +106,8 @@ pub(crate) struct SettingsFile {
     immutable: Option<Vec<TagPattern>>,
     mutable: Option<Vec<TagPattern>>,
     mode: Option<PublishMode>,
+    /// What must succeed before mutable tags move.
+    pub(crate) gate: GateSettings,
 }
 
 impl SettingsFile {
@@ -144,101 +155,19 @@ impl SettingsFile {
             let span = error.span().map(|range| Span::new(source, range));
             Diagnostic::error(Class::Definition, "settings::syntax", visible(&message)).at(span, "")
         })?;
-        let mut reader = Reader {
-            source,
-            problems: Diagnostics::default(),
-        };
+        let mut reader = Reader::of(source);
         let mut found = Self::default();
         reader.check_keys(document.as_table(), "", &TABLES);
-        if let Some(item) = document.get("publish") {
-            match item.as_table_like() {
-                Some(table) => {
-                    reader.check_keys(table, "publish.", &KEYS);
-                    found.immutable = reader.patterns(table, "immutable");
-                    found.mutable = reader.patterns(table, "mutable");
-                    found.mode = reader.mode(table);
-                }
-                None => reader.wrong_type("publish", "a table", item.type_name(), item.span()),
-            }
+        if let Some(table) = reader.table(document.as_table(), "publish", "publish") {
+            reader.check_keys(table, "publish.", &KEYS);
+            found.immutable = reader.patterns(table, "immutable");
+            found.mutable = reader.patterns(table, "mutable");
+            found.mode = reader.mode(table);
         }
-        reader.problems.into_result(found)
-    }
-}
-
-/// Reads the tables of a file, and collects the problems.
-struct Reader {
-    source: SourceId,
-    problems: Diagnostics,
-}
-
-impl Reader {
-    fn report(&mut self, problem: Diagnostic, range: Option<Range<usize>>) {
-        if self.problems.0.len() < PROBLEM_LIMIT {
-            let span = range.map(|range| Span::new(self.source, range));
-            self.problems.push(problem.at(span, ""));
+        if let Some(table) = reader.table(document.as_table(), "gate", "gate") {
+            found.gate = GateSettings::read(table, &mut reader);
         }
-    }
-
-    fn wrong_type(&mut self, key: &str, wanted: &str, is: &str, range: Option<Range<usize>>) {
-        let message = format!("`{key}` must be {wanted}, but its type is `{is}`");
-        let problem = Diagnostic::error(Class::Definition, "settings::wrong-type", message);
-        self.report(problem, range);
-    }
-
-    /// Reports the keys of `table` that are not `known`.
-    fn check_keys(&mut self, table: &dyn TableLike, above: &str, known: &[&'static str]) {
-        for (key, _) in table.iter().filter(|(key, _)| !known.contains(key)) {
-            let message = format!("`{above}{}` is not a known setting", visible(key));
-            let problem = Diagnostic::error(Class::Definition, "settings::unknown-key", message)
-                .did_you_mean("a setting", key, known.iter().copied());
-            self.report(problem, table.key(key).and_then(Key::span));
-        }
-    }
-
-    fn patterns(&mut self, table: &dyn TableLike, key: &str) -> Option<Vec<TagPattern>> {
-        let item = table.get(key)?;
-        let name = format!("publish.{key}");
-        let Some(list) = item.as_array() else {
-            self.wrong_type(&name, "a list of texts", item.type_name(), item.span());
-            return None;
-        };
-        if list.len() > PATTERN_LIMIT {
-            self.report(too_many(&format!("`{name}`")), list.span());
-            return None;
-        }
-        let mut patterns = Vec::new();
-        for value in list {
-            match value.as_str().map(str::parse::<TagPattern>) {
-                Some(Ok(pattern)) => patterns.push(pattern),
-                Some(Err(error)) => {
-                    let message = format!("`{name}`: {}", visible(&error.to_string()));
-                    self.report(invalid(Class::Definition, message), value.span());
-                }
-                None => self.wrong_type(
-                    &format!("{name}[]"),
-                    "a text",
-                    value.type_name(),
-                    value.span(),
-                ),
-            }
-        }
-        Some(patterns)
-    }
-
-    fn mode(&mut self, table: &dyn TableLike) -> Option<PublishMode> {
-        let item = table.get("mode")?;
-        let Some(text) = item.as_value().and_then(Value::as_str) else {
-            self.wrong_type("publish.mode", "a text", item.type_name(), item.span());
-            return None;
-        };
-        let mode = PublishMode::named(text);
-        if mode.is_none() {
-            self.report(
-                unknown_mode(Class::Definition, "`publish.mode`", text),
-                item.span(),
-            );
-        }
-        mode
+        reader.into_result(found)
     }
 }
 

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use test_case::test_case;
 
 use super::*;
-use crate::diag::{Style, render_all};
+use crate::diag::{Spanned, Style, render_all};
 
 fn parse(text: &str) -> Result<SettingsFile, Diagnostics> {
     let mut sources = SourceMap::default();
@@ -106,8 +106,8 @@ fn all_problems_of_a_file_are_shown_at_their_places() {
     let expected = [
         ("settings::unknown-key", 6),
         ("settings::unknown-key", 2),
-        ("settings::invalid-value", 3),
         ("settings::wrong-type", 3),
+        ("settings::invalid-value", 3),
         ("settings::wrong-type", 4),
         ("settings::invalid-value", 5),
     ];
@@ -118,6 +118,47 @@ fn all_problems_of_a_file_are_shown_at_their_places() {
     );
     let shown = render_all(&problems, &sources, Style::default());
     assert!(shown.contains("rbake.toml:2:1"), "{shown}");
+}
+
+const GATE: &str = "[gate]\ntargets = [\"check\"]\nimages = [\"test\"]\nrun = \"make test\"\nsave-to = \"reports\"\n[gate.save]\ncheck = [\"/tmp/*.xml\", \"/app/html\"]\n";
+
+#[test]
+fn gates_are_read_with_their_places() {
+    let gate = parse(GATE).unwrap().gate;
+    let texts = |list: &[Spanned<String>]| -> Vec<String> {
+        list.iter().map(|text| text.value.clone()).collect()
+    };
+    assert_eq!(texts(&gate.targets), ["check"]);
+    assert_eq!(texts(&gate.images), ["test"]);
+    let run = gate.run.unwrap();
+    assert_eq!(run.value, "make test");
+    assert_eq!(&GATE[run.span.unwrap().range()], "\"make test\"");
+    assert_eq!(gate.save_to.unwrap().value, "reports");
+    let patterns: Vec<String> = gate.save["check"].iter().map(ToString::to_string).collect();
+    assert_eq!(patterns, ["/tmp/*.xml", "/app/html"]);
+}
+
+#[test_case("target = [\"a\"]", "settings::unknown-key", "a setting with a similar name exists: `targets`"; "an unknown key")]
+#[test_case("run = 7", "settings::wrong-type", ""; "a command that is a number")]
+#[test_case("run = [\"a\"]", "settings::wrong-type", ""; "a command that is a list")]
+#[test_case("run = \" \"", "settings::invalid-value", ""; "an empty command")]
+#[test_case("save = [\"/a\"]", "settings::wrong-type", ""; "files without a target")]
+#[test_case("save = { check = \"/a\" }", "settings::wrong-type", ""; "a text instead of a list")]
+#[test_case("save = { check = [\"a/b\"] }", "settings::invalid-value", ""; "a relative path")]
+fn wrong_gates_are_errors_at_their_places(text: &str, code: &str, help: &str) {
+    let text = format!("[gate]\n{text}\n");
+    let mut sources = SourceMap::default();
+    let id = sources.add(FILE_NAME, text.as_str());
+    let problem = SettingsFile::parse(&text, id).unwrap_err().0.remove(0);
+    assert_eq!(problem.code, code);
+    assert_eq!(
+        sources
+            .position(id, problem.labels[0].span.start)
+            .unwrap()
+            .0,
+        2
+    );
+    assert_eq!(problem.help.first().map_or("", |help| help), help);
 }
 
 #[test_case("publish = 3\n", "settings::wrong-type"; "not a table")]
@@ -170,7 +211,7 @@ fn only_small_regular_text_files_are_read() {
 
 proptest! {
     #[test]
-    fn no_text_causes_a_panic(text in "(\\[publish\\]\n)?[a-z\"'=\\[\\]{}., \n0-9\u{1b}]{0,80}") {
+    fn no_text_causes_a_panic(text in "(\\[(publish|gate|gate.save)\\]\n)?[a-z\"'=\\[\\]{}., \n0-9\u{1b}]{0,80}") {
         if let Err(problems) = parse(&text) {
             let raw = problems.0.iter().any(|problem| problem.message.contains('\u{1b}'));
             prop_assert!(!raw);

@@ -1,11 +1,14 @@
 //! Gates: tests that decide whether the mutable tags of a run move.
 //!
 //! A gate target is built beside the others, and tests in its `RUN` steps. A command runs after all targets, and gets
-//! the images by their digests. Either of them fails the run, so that no mutable tag moves.
+//! the images by their digests. Either of them fails the run, so that no mutable tag moves. Files of gate targets, such as
+//! reports, are saved whether the target succeeds or fails.
 
 mod command;
+mod saved;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::Prepared;
 use super::served;
@@ -14,6 +17,7 @@ use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::types::TargetName;
 
 pub(super) use command::{GateCommand, GateImage};
+pub(crate) use saved::SavedFiles;
 
 /// The gates of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +30,8 @@ pub(crate) struct GateWishes {
     pub(crate) command: Option<String>,
     /// Whether a failure takes the immutable tags back, too.
     pub(crate) untags: bool,
+    /// The files that are saved of the targets. `None` if there are none.
+    pub(crate) saved: Option<Arc<SavedFiles>>,
 }
 
 impl GateWishes {

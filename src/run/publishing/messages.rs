@@ -190,7 +190,7 @@ pub(in crate::run) fn nothing_to_gate() -> Diagnostic {
     let message =
         "a gate decides whether tags move, but this run moves none: no target is pushed by rbake";
     Diagnostic::error(Class::Usage, "publish::ungated", message)
-        .help("push with `--push`, and not with `--publish=buildx`")
+        .help("push with `--push`, and not with `--publish=buildx`; `--no-gates` ignores the gates of `rbake.toml`")
 }
 
 /// The failure of a target of a run with gates that the builder has pushed to another registry.

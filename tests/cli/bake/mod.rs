@@ -1,5 +1,6 @@
 //! `rbake` and `rbake bake`: plans, lists, and input that rbake refuses before any work.
 
+mod gates;
 mod limits;
 mod paths;
 mod print;

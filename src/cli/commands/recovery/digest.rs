@@ -133,7 +133,8 @@ async fn of_target(
         },
     )?;
     let gates = run::GateWishes::default();
-    let wishes = publishing::wishes(&bake, gates, &loaded.folder, environment, screen)?;
+    let file = publishing::read(&loaded.folder, environment, screen)?;
+    let wishes = publishing::wishes(&bake, gates, file, environment)?;
     let settings = wishes.settings;
     let commit = run::current_commit(environment).await;
     let head = commit.as_ref().map(|commit| &commit.id);
