@@ -99,6 +99,23 @@ impl Screen {
         }
     }
 
+    /// Shows how far some work is: on a terminal in one line, which the next call replaces.
+    pub(super) fn progress(&mut self, line: &str) {
+        if self.streams.err_is_terminal {
+            let shown = terminal::visible(line);
+            self.streams.message(&format!("\r{shown}\x1b[K"));
+        } else {
+            self.message(&format!("{line}\n"));
+        }
+    }
+
+    /// Ends what [`progress`](Self::progress) shows on a terminal.
+    pub(super) fn end_progress(&mut self) {
+        if self.streams.err_is_terminal {
+            self.streams.message("\r\x1b[K");
+        }
+    }
+
     /// Writes a line of information.
     pub(super) fn note(&mut self, text: &str) {
         self.message(&format!("note: {text}\n"));

@@ -4,7 +4,7 @@ use crate::publish::compare::ManifestError;
 use crate::publish::journal::JournalEventError;
 use crate::publish::journal::artifact::ArtifactError;
 use crate::publish::journal::file::JournalFileError;
-use crate::registry::RegistryError;
+use crate::registry::{CopyError, RegistryError};
 use crate::types::{Digest, ImageRepository};
 
 /// Publishing failed.
@@ -33,6 +33,17 @@ pub(crate) enum PublishError {
         /// The image.
         digest: Digest,
     },
+    /// An image could not be copied.
+    #[error("cannot copy an image")]
+    Copy(#[from] CopyError),
+    /// A copy is not complete, although all requests have succeeded.
+    #[error("`{repository}@{digest}` is not what was copied")]
+    NotCopied {
+        /// The repository that should have the image.
+        repository: ImageRepository,
+        /// The image.
+        digest: Digest,
+    },
     /// The index of an image in the registry cannot be changed.
     #[error("cannot record the commit in the index of the image")]
     Index(#[from] ManifestError),
@@ -54,7 +65,9 @@ impl PublishError {
     /// Whether the same may succeed later, without a change by the user.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
-            Self::Registry(error) => error.is_transient() || error.is_stop(),
+            Self::Registry(error) | Self::Copy(CopyError::Request(error)) => {
+                error.is_transient() || error.is_stop()
+            }
             Self::Contended { .. } => true,
             _ => false,
         }

@@ -12,13 +12,15 @@
 //!    [`hold`](Publisher::hold) writes down where they are to move.
 //! 5. [`end`](Publisher::end) records how the run ended.
 //!
-//! [`republish`](Publisher::republish) moves mutable tags to the images of an earlier run.
+//! [`republish`](Publisher::republish) moves mutable tags to the images of an earlier run. [`copy`](mod@copy) copies images to
+//! other repositories and sets tags there.
 //!
 //! Registries have no compare-and-set. [`claims`] says how two runs that move the same tag at the same time come to the
 //! same end, and which window remains.
 
 mod changes;
 mod claims;
+mod copy;
 mod decisions;
 mod error;
 mod find;
@@ -41,6 +43,7 @@ use crate::types::ImageRepository;
 
 use claims::ReplacedRuns;
 
+pub(crate) use copy::{CopiedImages, ImageSource};
 pub(crate) use error::PublishError;
 pub(crate) use find::{catch_up, recorded_run, recorded_runs, tags_now};
 pub(crate) use history::RunHistory;

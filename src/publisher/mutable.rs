@@ -183,7 +183,9 @@ impl Publisher {
         // A promotion can be repeated: its images are in a held run already.
         let status = match journal.header.origin {
             RunOrigin::Build => RunStatus::Held,
-            RunOrigin::Promotion(_) | RunOrigin::Rollback(_) => RunStatus::Undone,
+            RunOrigin::Promotion(_) | RunOrigin::Rollback(_) | RunOrigin::Copy(_) => {
+                RunStatus::Undone
+            }
         };
         let made = moves.iter().filter_map(|one| {
             let named = one.tag.named();

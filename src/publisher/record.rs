@@ -168,6 +168,12 @@ impl Record {
         })
     }
 
+    /// Whether the journal is in a file of this machine. One that was read from a registry may have been written by anybody who
+    /// may push there.
+    pub(crate) fn is_on_this_machine(&self) -> bool {
+        self.read(|state| matches!(state.kept, KeptJournal::File(_)))
+    }
+
     /// Why the journal is not on this machine although it should be. `None` if it is.
     pub(crate) fn problem(&self) -> Option<String> {
         self.read(|state| state.problem.as_ref().map(|problem| in_one_line(problem)))

@@ -9,6 +9,7 @@ mod cache;
 mod canary;
 mod context;
 mod contract;
+mod copies;
 mod credentials;
 mod docker;
 mod engine;

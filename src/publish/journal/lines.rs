@@ -19,7 +19,7 @@ use super::{
     PublishedTag, RunId, RunOrigin, RunStatus,
 };
 use crate::publish::class::TagClass;
-use crate::types::Digest;
+use crate::types::{Digest, ImageRepository, Reference};
 
 /// The version of the format. Another one is refused, because its meaning is not known.
 pub(super) const VERSION: u32 = 1;
@@ -58,6 +58,9 @@ pub(super) struct JournalFields {
     promotes: Option<String>,
     #[serde(rename = "rolls-back-to")]
     rolls_back_to: Option<String>,
+    /// The repositories from which images are copied.
+    #[serde(default)]
+    copies: Vec<CopiedRepository>,
     #[serde(default)]
     backwards: bool,
     status: Option<String>,
@@ -72,6 +75,25 @@ pub(super) struct JournalFields {
     /// Only in a registry. Not parsed yet, because it may be a list of a million empty objects.
     #[serde(default)]
     entries: Vec<Box<RawValue>>,
+}
+
+/// A repository from which images are copied, and the one that gets them.
+#[derive(Debug, Deserialize)]
+struct CopiedRepository {
+    from: String,
+    to: String,
+}
+
+impl CopiedRepository {
+    fn read(&self) -> Option<(ImageRepository, ImageRepository)> {
+        let parse = |text: &str| {
+            let reference: Reference = text.parse().ok()?;
+            let repository = ImageRepository::of(&reference);
+            // A tag or a digest would make another name of it.
+            (repository.to_string() == text).then_some(repository)
+        };
+        Some((parse(&self.to)?, parse(&self.from)?))
+    }
 }
 
 const STATES: [(&str, EntryState); 4] = [
@@ -139,10 +161,18 @@ impl JournalFields {
     }
 
     fn origin(&self) -> Result<RunOrigin, JournalFormatError> {
+        if self.copies.len() > ENTRY_LIMIT {
+            return Err(JournalEventError::TooMany.into());
+        }
         Ok(match (&self.promotes, &self.rolls_back_to) {
             (Some(run), _) => RunOrigin::Promotion(parsed(Some(run), "promotes")?),
             (None, Some(run)) => RunOrigin::Rollback(parsed(Some(run), "rolls-back-to")?),
-            (None, None) => RunOrigin::Build,
+            (None, None) if self.copies.is_empty() => RunOrigin::Build,
+            (None, None) => {
+                let copies = self.copies.iter().map(CopiedRepository::read);
+                let copies = copies.collect::<Option<_>>();
+                RunOrigin::Copy(copies.ok_or(JournalFormatError::Field("copies"))?)
+            }
         })
     }
 
@@ -218,6 +248,12 @@ pub(super) fn header_fields(header: &JournalHeader) -> Map<String, Value> {
         RunOrigin::Build => {}
         RunOrigin::Promotion(run) => add("promotes", run.as_str().into()),
         RunOrigin::Rollback(run) => add("rolls-back-to", run.as_str().into()),
+        RunOrigin::Copy(copies) => {
+            let copies = copies.iter();
+            let copies =
+                copies.map(|(to, from)| json!({"from": from.to_string(), "to": to.to_string()}));
+            add("copies", copies.collect());
+        }
     }
     if header.backwards {
         add("backwards", true.into());

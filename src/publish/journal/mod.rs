@@ -10,7 +10,7 @@ mod lines;
 pub(crate) mod recovery;
 mod run_id;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use indexmap::IndexMap;
@@ -183,6 +183,8 @@ pub(crate) enum RunOrigin {
     Promotion(RunId),
     /// Those of this earlier run, to which it moves mutable tags back.
     Rollback(RunId),
+    /// Those of other repositories, which it copies. The key is the repository that gets an image.
+    Copy(BTreeMap<ImageRepository, ImageRepository>),
 }
 
 /// The record of a run.

@@ -232,10 +232,19 @@ proptest! {
 #[test]
 fn the_origin_of_a_run_is_read_as_it_was_written() {
     let run = header().run;
+    let repository = |text: &str| ImageRepository::of(&text.parse().unwrap());
+    let copies = [
+        ("r.example/prod/a", "docker.io/dev/a"),
+        ("r.example/prod/b", "localhost:5000/b"),
+    ];
+    let copies = copies
+        .map(|(to, from)| (repository(to), repository(from)))
+        .into();
     for (origin, backwards) in [
         (RunOrigin::Build, false),
         (RunOrigin::Promotion(run.clone()), true),
         (RunOrigin::Rollback(run), true),
+        (RunOrigin::Copy(copies), false),
     ] {
         let header = JournalHeader {
             origin,
@@ -250,4 +259,13 @@ fn the_origin_of_a_run_is_read_as_it_was_written() {
     }
     let line = lines::header_line(&header()).replace("\"rbake\"", "\"promotes\":\"x\",\"rbake\"");
     assert!(lines::fold(line.as_bytes()).is_err());
+    for copies in [
+        r#"[{"from":"r.example/a:latest","to":"r.example/b"}]"#,
+        r#"[{"from":"r.example/a","to":"b"}]"#,
+        r#"[{"from":"r.example/a"}]"#,
+    ] {
+        let with = format!("\"copies\":{copies},\"rbake\"");
+        let line = lines::header_line(&header()).replace("\"rbake\"", &with);
+        assert!(lines::fold(line.as_bytes()).is_err(), "{copies}");
+    }
 }

@@ -59,6 +59,21 @@ pub(crate) struct CopyCounts {
     pub(crate) conflicts: BTreeSet<ImageTag>,
 }
 
+impl CopyCounts {
+    /// Adds those of another copy.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.manifests += other.manifests;
+        self.present_manifests += other.present_manifests;
+        self.sent_blobs += other.sent_blobs;
+        self.sent_bytes = self.sent_bytes.saturating_add(other.sent_bytes);
+        self.mounted_blobs += other.mounted_blobs;
+        self.present_blobs += other.present_blobs;
+        self.referrers += other.referrers;
+        self.tags += other.tags;
+        self.conflicts.extend(other.conflicts.iter().cloned());
+    }
+}
+
 /// What happens during a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CopyProgress {

@@ -4,6 +4,8 @@
 //! [`session`] has what the verbs share. The doc comments of flags are their help texts.
 
 mod confirm;
+mod copied;
+mod copying;
 mod digest;
 mod find;
 mod moves;

@@ -62,9 +62,12 @@ impl RunMoves<'_> {
         let mut journals = found.into_iter().filter_map(|found| found.journal.ok());
         let attempt = journals.find(|journal| {
             let header = &journal.header;
+            // A record may name tags that the held run does not have; continuing it would move those.
+            let mut tags = journal.entries.keys();
             header.origin == self.origin
                 && header.backwards == self.backwards
                 && journal.status == RunStatus::Moving
+                && tags.all(|tag| self.journal.entries.contains_key(tag))
         })?;
         let reopened = JournalFile::reopen(&directory, &attempt.header.run);
         reopened.ok().map(Record::of_file)
@@ -86,7 +89,12 @@ pub(super) fn show(journal: &Journal, planned: &[PlannedTag], json: bool, screen
 }
 
 fn as_text(journal: &Journal, planned: &[PlannedTag]) -> String {
-    let mut text = heading(journal);
+    heading(journal) + &tag_lines(planned)
+}
+
+/// What is planned for each tag, for people.
+pub(super) fn tag_lines(planned: &[PlannedTag]) -> String {
+    let mut text = String::new();
     for one in planned {
         let tag = &one.tag;
         // Writing to a string cannot fail.
@@ -108,6 +116,13 @@ fn as_text(journal: &Journal, planned: &[PlannedTag]) -> String {
 }
 
 fn as_json(journal: &Journal, planned: &[PlannedTag]) -> Value {
+    let mut fields = tag_fields(planned);
+    fields["run"] = journal.header.run.as_str().into();
+    fields
+}
+
+/// What is planned for the tags, for programs.
+pub(super) fn tag_fields(planned: &[PlannedTag]) -> Value {
     let mut changes = Vec::new();
     let mut reached = Vec::new();
     let mut kept = Vec::new();
@@ -129,7 +144,7 @@ fn as_json(journal: &Journal, planned: &[PlannedTag]) -> Value {
         }
     }
     json!({
-        "run": journal.header.run.as_str(),
+        "run": null,
         "changes": changes,
         "reached": reached,
         "kept": kept,

@@ -3,9 +3,10 @@
 use clap::{CommandFactory as _, Parser};
 
 use super::confirm::Confirmation;
+use super::copied::{CopyWish, copy};
 use super::find::{Places, RunChoice};
 use super::moves::{self, RunMoves};
-use super::session::{RecoveryArgs, failed, internal, parse, run_verb};
+use super::session::{ChangeArgs, failed, internal, parse, run_verb};
 use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
 use crate::cli::usage;
@@ -14,7 +15,7 @@ use crate::publish::journal::{EntryState, Journal, RunOrigin, RunStatus};
 use crate::types::Environment;
 
 /// The run that `promote` means.
-const HELD: RunChoice = RunChoice {
+pub(super) const HELD: RunChoice = RunChoice {
     is_meant: |journal| journal.status == RunStatus::Held,
     takes_unreadable: false,
     only_builds: true,
@@ -27,13 +28,21 @@ const HELD: RunChoice = RunChoice {
 #[derive(Debug, Parser)]
 #[command(
     name = "rbake promote",
-    about = "Move the mutable tags of a held run",
-    long_about = "Move the mutable tags of a run that was built with `--hold`. A tag that a newer commit holds stays.",
+    about = "Move the mutable tags of a held run, or copy images to another registry",
+    long_about = "Move the mutable tags of a run that was built with `--hold`. A tag that a newer commit holds stays. With `--to`, copy the images of a run, or one image, to another repository or registry, with their attestations and signatures, and set their tags there.",
     max_term_width = 100
 )]
 struct PromoteArgs {
+    /// The run, such as `20261128T223000Z-0a1b2c3d`, or at least 7 digits of its commit, which mean the newest run of this
+    /// commit. With `--to` also an image, such as `registry.example.com/web:latest`. Default: the only run that is held
+    #[arg(value_name = "RUN|COMMIT|IMAGE")]
+    run: Option<String>,
+    /// Copy the images to this repository, and set the tag there, or else the tags that they have. If it ends with `/`, each image
+    /// goes to a repository below it that has its name
+    #[arg(long, value_name = "REPOSITORY[:TAG]")]
+    to: Option<String>,
     #[command(flatten)]
-    shared: RecoveryArgs,
+    change: ChangeArgs,
     /// Move mutable tags to the commit of the run, even if a newer commit holds them
     #[arg(long)]
     force_backwards: bool,
@@ -56,11 +65,26 @@ pub(in crate::cli) fn promote(
 ) -> Exit {
     match parse::<PromoteArgs>(program, "promote", words) {
         Ok(args) => run_verb(
-            &args.shared.change.places,
-            &args.shared.change.from,
+            &args.change.places,
+            &args.change.from,
             environment,
             screen,
-            async |places, screen| promote_run(&args, &places, screen).await,
+            async |places, screen| match &args.to {
+                Some(to) => {
+                    let wish = CopyWish {
+                        what: args.run.as_deref(),
+                        to,
+                        backwards: args.force_backwards,
+                        json: args.change.json,
+                        confirmation: Confirmation {
+                            dry_run: args.change.dry_run,
+                            agreed: args.yes,
+                        },
+                    };
+                    copy(&wish, &places, screen).await
+                }
+                None => promote_run(&args, &places, screen).await,
+            },
         ),
         Err(error) => usage(&error, screen),
     }
@@ -71,7 +95,7 @@ async fn promote_run(
     places: &Places<'_>,
     screen: &mut Screen,
 ) -> Result<Exit, Diagnostics> {
-    let held = places.find(args.shared.run.as_deref(), &HELD).await?;
+    let held = places.find(args.run.as_deref(), &HELD).await?;
     let Some(journal) = held.journal() else {
         return Err(internal("the record of the run is empty").into());
     };
@@ -94,9 +118,9 @@ async fn promote_run(
     let (publisher, images) = moves.publisher().await?;
     let fails = |error| failed(&journal.header.run, &error);
     let planned = publisher.plan_moves(&images).await.map_err(fails)?;
-    moves::show(&journal, &planned, args.shared.change.json, screen);
+    moves::show(&journal, &planned, args.change.json, screen);
     let confirmation = Confirmation {
-        dry_run: args.shared.change.dry_run,
+        dry_run: args.change.dry_run,
         agreed: args.yes || !planned.iter().any(moves::is_change),
     };
     if let Err(exit) = confirmation.ask(screen)? {

@@ -1,14 +1,15 @@
 //! Ends a run that was interrupted, or takes a run back.
 
 use super::confirm::Confirmation;
+use super::copying::CopyMeter;
 use super::find::{Places, RunChoice};
 use super::session::{RecoveryArgs, failed, internal};
 use super::text;
 use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
 use crate::diag::{Class, Diagnostic, Diagnostics};
-use crate::publish::journal::{Journal, RunStatus};
-use crate::publisher::{PublishForce, Publisher, RecoveryWish};
+use crate::publish::journal::{Journal, RunOrigin, RunStatus};
+use crate::publisher::{PublishForce, Publisher, Record, RecoveryWish};
 use crate::run;
 
 /// A verb that ends a run, or takes it back.
@@ -51,6 +52,18 @@ pub(super) async fn recover(
         history,
         PublishForce::default(),
     );
+    if verb.wish == RecoveryWish::Resume && is_copy(publisher.record(), &journal) {
+        screen.message(&text::heading(&journal));
+        if args.change.dry_run {
+            screen.note("its images are copied first, and then its tags are set");
+            return Ok(Exit::Success);
+        }
+        let meter = CopyMeter::default();
+        let progress = |progress| meter.note(&progress);
+        let work = publisher.finish_copy(places.security, &progress);
+        let copied = meter.watch(work, screen).await;
+        copied.map_err(|error| failed(&journal.header.run, &error))?;
+    }
     let planned = publisher.plan_recovery(verb.wish, places.security).await;
     let planned = planned.map_err(|error| failed(&journal.header.run, &error))?;
     let Some(recovery) = planned else {
@@ -73,6 +86,14 @@ pub(super) async fn recover(
     let recovered = recovered.map_err(|error| failed(&journal.header.run, &error))?;
     screen.message(&text::done_as_text(&journal, &recovery, &recovered));
     Ok(Exit::Success)
+}
+
+/// Whether the run copies images and has not copied all of them. The record in a registry does not make rbake copy: anybody who may
+/// push there could have an image copied that only the user may read. Such a run is taken back.
+fn is_copy(record: &Record, journal: &Journal) -> bool {
+    journal.status == RunStatus::Open
+        && matches!(journal.header.origin, RunOrigin::Copy(_))
+        && record.is_on_this_machine()
 }
 
 fn nothing_left(journal: &Journal) -> String {

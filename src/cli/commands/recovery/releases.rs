@@ -136,6 +136,10 @@ fn as_text(run: &Journal, now: &TagsNow) -> String {
         RunOrigin::Build => String::new(),
         RunOrigin::Promotion(run) => format!("  promotes {run}"),
         RunOrigin::Rollback(run) => format!("  rolls back to {run}"),
+        RunOrigin::Copy(copies) => {
+            let from: Vec<&str> = copies.values().map(ImageRepository::familiar).collect();
+            format!("  copied from {}", from.join(", "))
+        }
     };
     let mut text = format!(
         "{}  {}  {commit}{}  {}{origin}\n",
@@ -159,10 +163,20 @@ fn as_text(run: &Journal, now: &TagsNow) -> String {
     text
 }
 
+/// The repositories from which a run copied its images. `None` if it did not.
+fn copies(origin: &RunOrigin) -> Option<Value> {
+    let RunOrigin::Copy(copies) = origin else {
+        return None;
+    };
+    let copies = copies.iter();
+    let copies = copies.map(|(to, from)| json!({"from": from.to_string(), "to": to.to_string()}));
+    Some(copies.collect())
+}
+
 fn as_json(run: &Journal, now: &TagsNow) -> Value {
     let header = &run.header;
     let (promotes, rolls_back_to) = match &header.origin {
-        RunOrigin::Build => (None, None),
+        RunOrigin::Build | RunOrigin::Copy(_) => (None, None),
         RunOrigin::Promotion(run) => (Some(run.as_str()), None),
         RunOrigin::Rollback(run) => (None, Some(run.as_str())),
     };
@@ -188,6 +202,7 @@ fn as_json(run: &Journal, now: &TagsNow) -> Value {
         "status": status(run),
         "promotes": promotes,
         "rolls-back-to": rolls_back_to,
+        "copies": copies(&header.origin),
         "tags": tags.collect::<Vec<_>>(),
     })
 }
