@@ -135,7 +135,7 @@ checks() {
 # Installs every program that a test may need; for what is there already, only checksums are compared. A first run mostly waits
 # for downloads, so it runs in parallel with the checks.
 peers_begin() {
-  local images=(busybox frontend)
+  local images=(busybox frontend scanner)
   if ! docker_hub_reachable; then images+=(python postgres redis); fi
   # shellcheck disable=SC2016  # the inner shell expands these
   beside peers 0 bash -c '"$0" install && "$0" images "$@"' "$SCRIPTS_DIR/peers.sh" "${images[@]}"

@@ -35,7 +35,7 @@ stack_up() {
 # stack_images REGISTRY WANTED: pushes the images that tests build from, and with an engine also those of the example site, whose
 # tests run on it. The small ones are always ours, so that no test depends on Docker Hub's limits.
 stack_images() {
-  stand_ins_push "$1" busybox frontend
+  stand_ins_push "$1" busybox frontend scanner
   if [[ $2 == *" docker "* ]]; then
     if docker_hub_reachable; then
       say "    Docker Hub can be reached: python, postgres and redis come from there"

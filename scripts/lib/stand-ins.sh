@@ -10,7 +10,7 @@
 # `stand_in_NAME_build FOLDER`, which makes FOLDER/image.
 
 # shellcheck disable=SC2034  # read by peers.sh
-STAND_IN_NAMES=(busybox frontend python postgres redis)
+STAND_IN_NAMES=(busybox frontend scanner python postgres redis)
 
 docker_hub_reachable() {
   local code
@@ -98,6 +98,25 @@ stand_in_frontend_build() {
   oci_image "$folder" '{"Env": ["PATH=/bin"], "Entrypoint": ["/bin/dockerfile-frontend"], "Labels": {
     "moby.buildkit.frontend.network.none": "true",
     "moby.buildkit.frontend.caps": "moby.buildkit.frontend.inputs,moby.buildkit.frontend.subrequests,moby.buildkit.frontend.contexts"}}'
+}
+
+# --- docker/buildkit-syft-scanner: what BuildKit runs for `--sbom=true`. It lists the files of the image in an SPDX document.
+
+stand_in_scanner_tags() { printf 'docker/buildkit-syft-scanner:%s\n' stable-1 latest; }
+stand_in_scanner_recipe() {
+  declare -f stand_in_scanner_build oci_image
+  cat -- "$STAND_IN_SOURCES/scanner.sh"
+}
+stand_in_scanner_build() {
+  local folder=$1 root=$1/rootfs applet
+  deb_unpack "$folder/deb" busybox-static
+  mkdir -p "$root"/{bin,tmp,run}
+  cp -- "$(find "$folder/deb/root" -path '*/bin/busybox' -type f -print -quit)" "$root/bin/busybox"
+  for applet in sh basename find sed sort; do ln -s busybox "$root/bin/$applet"; done
+  install -m 755 "$STAND_IN_SOURCES/scanner.sh" "$root/bin/scanner"
+  tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$root" -cf "$folder/rootfs.tar" .
+  rm -rf -- "$folder/deb" "$root"
+  oci_image "$folder" '{"Env": ["PATH=/bin"], "Entrypoint": ["/bin/scanner"]}'
 }
 
 # --- python:3.13-slim: Debian trixie's Python, changed to behave like the official image.

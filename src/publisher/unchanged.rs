@@ -1,17 +1,18 @@
 //! Whether an image that was built is already in the registry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::{ImageToPublish, KeptContents, Publisher};
+use crate::publish::class::TagClass;
 use crate::publish::compare::{
     Comparison, ImageContent, ImageSide, MANIFEST_LIMIT, STATEMENT_LIMIT, compare, with_revision,
 };
 use crate::registry::{RawManifest, RemoteRepository, TagOrDigest};
-use crate::types::Digest;
 use crate::types::causes::in_one_line;
+use crate::types::{Digest, ImageTag};
 
 /// The rounds in which missing contents are read: attestation manifests, then their statements.
 const ROUNDS: usize = 3;
@@ -89,6 +90,33 @@ impl Publisher {
             }
         }
         Sameness::Different("the attestations cannot be compared".to_owned())
+    }
+
+    /// Finds a mutable tag of `image` that points to the image whose top-level manifest is `ours`. `other` is where the tag
+    /// points by which the image is compared first. It is immutable and keeps its image, so an image that differs from it,
+    /// because of another base image or an SBOM, would be published again with each run.
+    pub(crate) async fn published_before(
+        &self,
+        image: &ImageToPublish,
+        ours: &[u8],
+        reader: &impl ContentReader,
+        other: &Digest,
+    ) -> Option<(ImageTag, RawManifest)> {
+        let repository = self.repository_of(image);
+        let mut seen = BTreeSet::from([other.clone()]);
+        for tag in image.tags_of(TagClass::Mutable) {
+            let found = repository.get(&TagOrDigest::Tag(tag.clone())).await;
+            // A tag that cannot be read decides nothing here.
+            let Some(manifest) = found.ok().flatten() else {
+                continue;
+            };
+            if seen.insert(manifest.digest().clone())
+                && let Sameness::Same = self.compare(image, ours, reader, &manifest).await
+            {
+                return Some((tag.clone(), manifest));
+            }
+        }
+        None
     }
 
     /// The manifest `theirs` with the commit of this run.

@@ -192,6 +192,77 @@ async fn platforms(place: &Place, tag: &str) -> (Vec<String>, String) {
     (digests.collect(), revision.unwrap().to_owned())
 }
 
+/// The kinds of the statements about the images of `tag`.
+async fn attestations(place: &Place, tag: &str) -> Vec<String> {
+    let (contents, image) = (place.contents(), &place.project.images()[0]);
+    let index = contents.json(image, tag).await.unwrap();
+    let mut kinds = Vec::new();
+    for child in index["manifests"].as_array().unwrap() {
+        if child["annotations"]["vnd.docker.reference.type"] == "attestation-manifest" {
+            let digest = child["digest"].as_str().unwrap();
+            let manifest = contents.json(image, digest).await.unwrap();
+            let layers = manifest["layers"].as_array().unwrap().iter();
+            kinds.extend(layers.map(|layer| {
+                let kind = layer["annotations"]["in-toto.io/predicate-type"].as_str();
+                kind.unwrap().to_owned()
+            }));
+        }
+    }
+    kinds.sort();
+    kinds
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn an_sbom_that_is_switched_on_is_published_once_and_not_under_the_immutable_tag() {
+    let place = Place::new(Version::V3).await;
+    let release = place.release("one", 1);
+    let before = place.both("latest").await;
+    let provenance = attestations(&place, "latest").await;
+    assert_eq!(provenance.len(), 1, "{provenance:?}");
+    // The same commit again: all tags stay.
+    succeeds(place.project.publish(&release, &[]));
+    for tag in release.tags() {
+        assert_eq!(place.both(&tag).await, before);
+    }
+
+    // With an SBOM, the image is another one: mutable tags move to it, the immutable one stays and says so.
+    let with_sbom = ["--sbom=true"];
+    let output = succeeds(place.project.publish(&release, &with_sbom));
+    assert!(output.contains("it is immutable"), "{output}");
+    assert_eq!(place.both(&release.commit).await, before);
+    let after = place.both("latest").await;
+    assert!(after[0] != before[0] && after[1] != before[1], "{output}");
+    assert_eq!(place.both("build-1").await, after);
+    let kinds = attestations(&place, "latest").await;
+    assert_eq!(kinds.len(), 2, "{kinds:?}");
+    assert!(
+        kinds.iter().any(|kind| kind == "https://spdx.dev/Document"),
+        "{kinds:?}"
+    );
+    assert_eq!(attestations(&place, &release.commit).await, provenance);
+    let (old, _) = platforms(&place, &release.commit).await;
+    assert_eq!(platforms(&place, "latest").await.0, old);
+    for image in place.project.images() {
+        place.contents().assert_whole(image, "latest").await;
+    }
+
+    // Once more, nothing has changed, and nothing is pushed.
+    place.proxy.clear().await;
+    let output = succeeds(place.project.publish(&release, &with_sbom));
+    let log = place.proxy.log();
+    let writes: Vec<_> = log.iter().filter(|request| request.is_write()).collect();
+    assert!(writes.is_empty(), "{}\n{output}", lines(&log));
+    assert_eq!(place.both("latest").await, after);
+    assert_eq!(place.both(&release.commit).await, before);
+
+    // A new commit has it under all its tags.
+    let next = Release::of(&place.project.commit("two"), 2);
+    succeeds(place.project.publish(&next, &with_sbom));
+    assert_eq!(place.both(&next.commit).await, place.both("latest").await);
+    assert_eq!(attestations(&place, &next.commit).await, kinds);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
 async fn a_late_run_of_an_older_commit_leaves_mutable_tags_at_a_revert() {

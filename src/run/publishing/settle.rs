@@ -250,7 +250,16 @@ impl Publishing {
                     },
                     Sameness::Different(why) => {
                         tracing::info!(image = %image.repository, %tag, %why, "the image has changed");
-                        FoundImage::nothing(image)
+                        let other = manifest.digest();
+                        let before = self.publisher.published_before(image, ours, reader, other);
+                        match before.await {
+                            Some((known, manifest)) => FoundImage {
+                                image,
+                                manifest: Some(manifest),
+                                known: Some(known),
+                            },
+                            None => FoundImage::nothing(image),
+                        }
                     }
                 }
             }
