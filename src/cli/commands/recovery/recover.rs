@@ -53,9 +53,9 @@ pub(super) async fn recover(
         PublishForce::default(),
     );
     if verb.wish == RecoveryWish::Resume && is_copy(publisher.record(), &journal) {
-        screen.message(&text::heading(&journal));
+        let run = &journal.header.run;
+        screen.note(&format!("the images of run {run} are copied first"));
         if args.change.dry_run {
-            screen.note("its images are copied first, and then its tags are set");
             return Ok(Exit::Success);
         }
         let meter = CopyMeter::default();
@@ -64,6 +64,7 @@ pub(super) async fn recover(
         let copied = meter.watch(work, screen).await;
         copied.map_err(|error| failed(&journal.header.run, &error))?;
     }
+    let journal = publisher.record().journal().unwrap_or(journal);
     let planned = publisher.plan_recovery(verb.wish, places.security).await;
     let planned = planned.map_err(|error| failed(&journal.header.run, &error))?;
     let Some(recovery) = planned else {
