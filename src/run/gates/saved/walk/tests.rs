@@ -127,6 +127,20 @@ async fn files_and_directories_that_match_are_saved_once() {
 }
 
 #[tokio::test]
+async fn the_files_of_each_platform_have_a_directory() {
+    let patterns: Vec<FilePattern> = vec!["/r/a".parse().unwrap()];
+    let (mut walk, written) = (FileWalk::new(&patterns), Written::default());
+    for platform in ["linux-amd64", "linux-arm64"] {
+        let mut tree = Tree::of(&["/r/a"]);
+        let run = walk.run(&mut tree, Some(platform), &written);
+        run.await.unwrap();
+    }
+    let written = written.0.into_inner().unwrap();
+    assert_eq!(written, ["linux-amd64/r/a", "linux-arm64/r/a"]);
+    assert_eq!(walk.end().files, 2);
+}
+
+#[tokio::test]
 async fn patterns_without_a_match_are_reported() {
     let patterns = ["/tmp/*.xml", "/nowhere/x", "/app/x"];
     let (written, end) = walk(&mut Tree::of(&["/app/x"]), &patterns).await;
