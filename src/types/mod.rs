@@ -14,6 +14,7 @@ pub mod ending;
 pub(crate) mod environment;
 pub(crate) mod hash;
 pub(crate) mod image;
+pub(crate) mod lines_file;
 pub(crate) mod lock;
 pub(crate) mod names;
 pub(crate) mod network;

@@ -4,17 +4,13 @@
 //! holds a lock on its file, so that an open journal without a lock is known to be of a run that was killed. All
 //! functions block.
 
-use std::fs::{DirBuilder, File, TryLockError};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io;
 use std::path::{Path, PathBuf};
-
-use rustix::fs::OFlags;
 
 use super::lines::{self, JournalFormatError};
 use super::{Journal, JournalEvent, JournalEventError, JournalHeader, RunId};
 use crate::types::Environment;
-use crate::types::lock::try_lock;
+use crate::types::lines_file::{LinesFile, is_locked};
 use crate::types::regular::read_regular;
 
 /// The largest file that is read, in bytes.
@@ -83,10 +79,7 @@ pub(crate) fn directory(environment: &Environment) -> Option<PathBuf> {
 /// The journal of a run that this process works on.
 #[derive(Debug)]
 pub(crate) struct JournalFile {
-    file: File,
-    path: PathBuf,
-    /// The length up to the last whole line.
-    length: u64,
+    file: LinesFile,
     journal: Journal,
 }
 
@@ -94,28 +87,10 @@ impl JournalFile {
     /// Makes the journal of a run that begins, in the directory `dir`, which is made if it is missing.
     pub(crate) fn create(dir: &Path, header: JournalHeader) -> Result<Self, JournalFileError> {
         let path = path_of(dir, &header.run);
-        let failed = |source| JournalFileError::Make {
-            path: path.clone(),
-            source,
-        };
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        builder.create(dir).map_err(failed)?;
-        let file = options().create_new(true).open(&path).map_err(failed)?;
-        // The name was free, so nobody else has locked the file. A file system without locks does not prevent
-        // the run.
-        let _ = try_lock(&file);
-        let mut journal = Self {
-            file,
-            path: path.clone(),
-            length: 0,
-            journal: Journal::new(header),
-        };
-        journal.append(&lines::header_line(&journal.journal.header))?;
-        for dir in dir.parent().into_iter().chain([dir]) {
-            sync_directory(dir).map_err(failed)?;
-        }
-        Ok(journal)
+        let file = LinesFile::create(&path, &lines::header_line(&header))
+            .map_err(|source| JournalFileError::Make { path, source })?;
+        let journal = Journal::new(header);
+        Ok(Self { file, journal })
     }
 
     /// Opens the journal of an earlier run, to finish it or to take it back. A line that a crash left unfinished is
@@ -126,18 +101,12 @@ impl JournalFile {
             path: path.clone(),
             source,
         };
-        let file = options().open(&path).map_err(failed)?;
-        if matches!(try_lock(&file), Ok(false)) {
+        let Some(mut file) = LinesFile::reopen(&path).map_err(failed)? else {
             return Err(JournalFileError::InUse(path));
-        }
+        };
         let (journal, length) = read_with_length(&path)?;
-        file.set_len(length).map_err(failed)?;
-        Ok(Self {
-            file,
-            path,
-            length,
-            journal,
-        })
+        file.cut(length).map_err(failed)?;
+        Ok(Self { file, journal })
     }
 
     /// The state of the run.
@@ -167,30 +136,11 @@ impl JournalFile {
     }
 
     fn append(&mut self, text: &str) -> Result<(), JournalFileError> {
-        let written = (&self.file)
-            .write_all(text.as_bytes())
-            .and_then(|()| synced(self.file.sync_data()));
-        match written {
-            Ok(()) => {
-                self.length += text.len() as u64;
-                Ok(())
-            }
-            Err(source) => {
-                // A part may have been written, for example if the disk is full. Later lines must not follow it.
-                let _ = self.file.set_len(self.length);
-                Err(JournalFileError::Write {
-                    path: self.path.clone(),
-                    source,
-                })
-            }
-        }
-    }
-}
-
-impl Drop for JournalFile {
-    fn drop(&mut self) {
-        // A child that was started meanwhile has the file open until it execs, so closing it is not enough.
-        let _ = self.file.unlock();
+        let written = self.file.append(text);
+        written.map_err(|source| JournalFileError::Write {
+            path: self.file.path().to_owned(),
+            source,
+        })
     }
 }
 
@@ -281,16 +231,6 @@ fn path_of(dir: &Path, run: &RunId) -> PathBuf {
     dir.join(format!("{run}{EXTENSION}"))
 }
 
-fn options() -> std::fs::OpenOptions {
-    let mut options = File::options();
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    options
-        .append(true)
-        .mode(0o600)
-        .custom_flags(flags.bits().cast_signed());
-    options
-}
-
 fn read_with_length(path: &Path) -> Result<(Journal, u64), JournalFileError> {
     let text = read_regular(path, FILE_LIMIT).map_err(|source| JournalFileError::Read {
         path: path.to_owned(),
@@ -301,29 +241,6 @@ fn read_with_length(path: &Path) -> Result<(Journal, u64), JournalFileError> {
         source,
     })?;
     Ok((journal, length as u64))
-}
-
-/// Whether another process, or this one, holds the lock of a journal.
-fn is_locked(path: &Path) -> bool {
-    let Ok(file) = options().open(path) else {
-        return false;
-    };
-    let locked = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
-    let _ = file.unlock();
-    locked
-}
-
-fn sync_directory(dir: &Path) -> io::Result<()> {
-    synced(File::open(dir)?.sync_all())
-}
-
-/// Some file systems do not support syncing.
-fn synced(result: io::Result<()>) -> io::Result<()> {
-    let unsupported = [io::ErrorKind::InvalidInput, io::ErrorKind::Unsupported];
-    match result {
-        Err(error) if unsupported.contains(&error.kind()) => Ok(()),
-        other => other,
-    }
 }
 
 #[cfg(test)]
