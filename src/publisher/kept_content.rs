@@ -5,6 +5,8 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -15,33 +17,56 @@ use crate::types::temporary::Temporary;
 use crate::types::{Digest, Environment};
 
 const DIRECTORY: &str = "contents";
+/// The directory of the manifests of whole repositories, which must not take the place of others.
+const MANIFESTS: &str = "manifests";
 /// The largest content that is kept, in bytes.
 const LARGEST: usize = 1 << 20;
 /// When more files are kept than this, the oldest are removed, until half of them are left.
 const MOST: usize = 1_000;
+/// The same for manifests.
+const MOST_MANIFESTS: usize = 20_000;
+/// After so many files, rbake looks again whether there are too many. It does so at the first one, too.
+const LOOK: usize = 100;
 
 /// A directory of contents. Nothing in it fails a run.
 #[derive(Debug, Clone)]
 pub(crate) struct KeptContents {
     directory: Option<PathBuf>,
+    most: usize,
+    written: Arc<AtomicUsize>,
 }
 
 impl KeptContents {
     /// The contents that rbake keeps in its cache directory.
     pub(crate) fn of(environment: &Environment) -> Self {
+        Self::in_directory(environment, DIRECTORY, MOST)
+    }
+
+    /// The manifests of whole repositories, and what tells their ages.
+    pub(crate) fn manifests_of(environment: &Environment) -> Self {
+        Self::in_directory(environment, MANIFESTS, MOST_MANIFESTS)
+    }
+
+    fn in_directory(environment: &Environment, name: &str, most: usize) -> Self {
         let directory = environment.cache_dir();
-        let directory =
-            directory.map(|cache| environment.current_dir().join(cache).join(DIRECTORY));
-        Self { directory }
+        Self {
+            directory: directory.map(|cache| environment.current_dir().join(cache).join(name)),
+            most,
+            written: Arc::default(),
+        }
     }
 
     /// Keeps nothing.
-    pub(super) const fn nothing() -> Self {
-        Self { directory: None }
+    pub(crate) fn nothing() -> Self {
+        Self {
+            directory: None,
+            most: 0,
+            written: Arc::default(),
+        }
     }
 
     /// The content with this digest. `None` if it is not kept.
-    pub(super) async fn read(&self, digest: &Digest) -> Option<Bytes> {
+    pub(crate) async fn read(&self, digest: &Digest) -> Option<Bytes> {
         let path = self.directory.as_ref()?.join(name(digest));
         let digest = digest.clone();
         unblock(move || {
@@ -52,7 +77,7 @@ impl KeptContents {
     }
 
     /// Keeps `bytes`, whose digest was checked.
-    pub(super) async fn keep(&self, digest: &Digest, bytes: &Bytes) {
+    pub(crate) async fn keep(&self, digest: &Digest, bytes: &Bytes) {
         let Some(directory) = self.directory.clone() else {
             return;
         };
@@ -60,7 +85,15 @@ impl KeptContents {
             return;
         }
         let (name, bytes) = (name(digest), bytes.clone());
+        let is_look = self
+            .written
+            .fetch_add(1, Ordering::Relaxed)
+            .is_multiple_of(LOOK);
+        let most = self.most;
         unblock(move || {
+            if is_look {
+                remove_old(&directory, most);
+            }
             if let Err(error) = write(&directory, &name, &bytes) {
                 tracing::debug!(%error, "a content is not kept");
             }
@@ -75,7 +108,6 @@ fn name(digest: &Digest) -> String {
 
 fn write(directory: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
     std::fs::create_dir_all(directory)?;
-    remove_old(directory);
     let file = Temporary::make_in(directory, 0o600)?;
     file.file().write_all(bytes)?;
     file.persist(name.as_bytes())?;
@@ -83,16 +115,16 @@ fn write(directory: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// Removes the oldest files if there are too many.
-fn remove_old(directory: &Path) {
+fn remove_old(directory: &Path, most: usize) {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let mut files: Vec<(SystemTime, PathBuf)> = entries
         .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
         .collect();
-    if files.len() < MOST {
+    if files.len() < most {
         return;
     }
     files.sort();
-    for (_, path) in files.iter().take(files.len() - MOST / 2) {
+    for (_, path) in files.iter().take(files.len() - most / 2) {
         // Another run may have removed it.
         let _ = std::fs::remove_file(path);
     }

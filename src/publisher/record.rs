@@ -15,7 +15,7 @@ use crate::publish::journal::{
     RunStatus,
 };
 use crate::publish::revision::CommitState;
-use crate::registry::{RawManifest, RegistryError, RegistryFault, RemoteRepository, TagOrDigest};
+use crate::registry::{RawManifest, RegistryError, RemoteRepository, TagOrDigest};
 use crate::types::blocking::unblock;
 use crate::types::causes::in_one_line;
 use crate::types::{Clock, ImageRepository, ImageTag};
@@ -242,7 +242,7 @@ impl Record {
         let tag = TagOrDigest::Tag(tag);
         let writes = repositories
             .iter()
-            .map(|repository| write(repository, &tag, &manifest));
+            .map(|repository| repository.put_artifact(&tag, &manifest));
         try_join_all(writes).await?;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         for repository in repositories {
@@ -274,29 +274,4 @@ impl Record {
     pub(crate) fn refusal(&self) -> Option<String> {
         self.read(|state| state.refusal.clone())
     }
-}
-
-/// Writes the artifact. The empty blob that it names is in the repository except at the first time, so rbake uploads it
-/// only if the registry refuses the artifact.
-async fn write(
-    repository: &RemoteRepository,
-    tag: &TagOrDigest,
-    manifest: &RawManifest,
-) -> Result<(), RegistryError> {
-    let written = repository.put(tag, manifest).await;
-    let is_refused = |error: &RegistryError| {
-        matches!(
-            error.fault,
-            RegistryFault::Refused {
-                status: 400..=499,
-                ..
-            } | RegistryFault::NotFound { .. }
-        )
-    };
-    if !written.as_ref().is_err_and(is_refused) {
-        return written;
-    }
-    let empty = Bytes::from_static(artifact::EMPTY_BLOB);
-    repository.put_blob(&empty).await?;
-    repository.put(tag, manifest).await
 }

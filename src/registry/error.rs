@@ -72,6 +72,8 @@ pub(crate) enum RegistryAct {
     ListReferrers,
     /// Test whether pushing is allowed.
     TestPush,
+    /// Test what may be deleted.
+    TestDelete,
 }
 
 impl fmt::Display for RegistryAct {
@@ -90,6 +92,7 @@ impl fmt::Display for RegistryAct {
             Self::ListTags => "list the tags of",
             Self::ListReferrers => "list the referrers of",
             Self::TestPush => "test the right to push to",
+            Self::TestDelete => "test the right to delete from",
         })
     }
 }

@@ -12,7 +12,7 @@
     expect(
         dead_code,
         unused_imports,
-        reason = "copying an image to another repository, and pruning, will use it"
+        reason = "copying an image to another repository will use it"
     )
 )]
 
@@ -24,6 +24,7 @@ mod challenge;
 mod connection;
 mod copy;
 mod counts;
+mod deletions;
 mod error;
 mod exchange;
 mod manifest;
@@ -47,6 +48,7 @@ mod words;
 pub(crate) use address::RegistrySecurity;
 pub(crate) use copy::{BlobFate, CopyCounts, CopyError, CopyProgress, copy_image};
 pub(crate) use counts::RequestCounts;
+pub(crate) use deletions::{DeletionRight, DeletionRights};
 pub(crate) use error::{RegistryAct, RegistryError, RegistryFault};
 pub(crate) use manifest::{ContentDescriptor, ManifestContent, RawManifest, TagOrDigest};
 pub(crate) use manifests::Deletion;

@@ -1,12 +1,13 @@
-//! The manifest that takes the place of another one under a tag, so that the tag can be deleted with it.
+//! Artifacts without content of their own. One of them takes the place of another manifest under a tag, so that the tag
+//! can be deleted with it.
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::RemoteRepository;
-use super::error::RegistryFault;
-use super::manifest::{OCI_MANIFEST, RawManifest};
+use super::error::{RegistryError, RegistryFault};
+use super::manifest::{OCI_MANIFEST, RawManifest, TagOrDigest};
 use crate::types::{Digest, ImageTag};
 
 /// The type of the artifact.
@@ -17,6 +18,30 @@ pub(super) const EMPTY_BLOB: Bytes = Bytes::from_static(b"{}");
 const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 
 impl RemoteRepository {
+    /// Writes an artifact whose only blob is the empty one, `{}`. That is in the repository except at the first time, so
+    /// rbake uploads it only if the registry refuses the artifact.
+    pub(crate) async fn put_artifact(
+        &self,
+        name: &TagOrDigest,
+        manifest: &RawManifest,
+    ) -> Result<(), RegistryError> {
+        let written = self.put(name, manifest).await;
+        let is_refused = |error: &RegistryError| {
+            matches!(
+                error.fault,
+                RegistryFault::Refused {
+                    status: 400..=499,
+                    ..
+                } | RegistryFault::NotFound { .. }
+            )
+        };
+        if !written.as_ref().is_err_and(is_refused) {
+            return written;
+        }
+        self.put_blob(&EMPTY_BLOB).await?;
+        self.put(name, manifest).await
+    }
+
     /// Makes a manifest that exists nowhere else: its digest must belong to one tag only, and was never written.
     ///
     /// Its annotations say what a person needs who finds it under the tag, if rbake was killed before it deleted the

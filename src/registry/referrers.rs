@@ -30,6 +30,17 @@ impl RemoteRepository {
         self.try_referrers(digest).await.map_err(failed)
     }
 
+    /// The same from the registry's own list alone. `None` if the registry does not have this part of the API: then a
+    /// list of the tags shows the tag `sha256-…`.
+    pub(crate) async fn registered_referrers(
+        &self,
+        digest: &Digest,
+    ) -> Result<Option<Vec<ContentDescriptor>>, RegistryError> {
+        let place = self.image(&TagOrDigest::Digest(digest.clone()));
+        let failed = Self::failed(RegistryAct::ListReferrers, place);
+        self.listed_referrers(digest).await.map_err(failed)
+    }
+
     async fn try_referrers(
         &self,
         digest: &Digest,
