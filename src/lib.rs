@@ -19,6 +19,7 @@ pub mod hcl;
 pub mod outcome;
 pub mod plan;
 pub(crate) mod prune;
+pub(crate) mod pruner;
 pub(crate) mod publish;
 pub(crate) mod publisher;
 pub(crate) mod registry;

@@ -188,6 +188,7 @@ fn run_verb(
         Verb::Completion => commands::completion::run(&front.name, &words, screen),
         Verb::Digest => commands::recovery::digest(&front.name, &words, environment, screen),
         Verb::Promote => commands::recovery::promote(&front.name, &words, environment, screen),
+        Verb::Prune => commands::prune::run(&front.name, &words, environment, screen),
         Verb::Releases => commands::recovery::releases(&front.name, &words, environment, screen),
         Verb::Resume => commands::recovery::resume(&front.name, &words, environment, screen),
         Verb::Rollback => commands::recovery::rollback(&front.name, &words, environment, screen),

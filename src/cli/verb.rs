@@ -16,6 +16,8 @@ pub enum Verb {
     Digest,
     /// Move the mutable tags of a held run.
     Promote,
+    /// Delete from registries what nobody needs any more.
+    Prune,
     /// List what was published.
     Releases,
     /// Finish a run that was interrupted while it published.
@@ -32,12 +34,13 @@ pub enum Verb {
 
 impl Verb {
     /// All verbs, in the order of the help text.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Bake,
         Self::Builder,
         Self::Completion,
         Self::Digest,
         Self::Promote,
+        Self::Prune,
         Self::Releases,
         Self::Resume,
         Self::Rollback,
@@ -54,6 +57,7 @@ impl Verb {
             Self::Completion => "completion",
             Self::Digest => "digest",
             Self::Promote => "promote",
+            Self::Prune => "prune",
             Self::Releases => "releases",
             Self::Resume => "resume",
             Self::Rollback => "rollback",
@@ -71,6 +75,7 @@ impl Verb {
             Self::Completion => "print the completion script for bash, zsh or fish",
             Self::Digest => "print the digest of an image that was released",
             Self::Promote => "move the mutable tags of a held run",
+            Self::Prune => "delete images or caches that nobody needs any more",
             Self::Releases => "list what was published, when, and from which commit",
             Self::Resume => "finish a run that was interrupted while it published",
             Self::Rollback => "move mutable tags back to the images of an earlier run",

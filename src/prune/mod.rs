@@ -15,17 +15,10 @@
 //! * A plan is valid for the repository that was read. If the repository has changed since, the plan is refused, and
 //!   each deletion is checked once more right before it.
 //! * Registries differ only in [`plan::DeletionTraits`].
-#![cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        unused_imports,
-        reason = "the verb `prune` will read repositories and carry out plans"
-    )
-)]
 
 pub(crate) mod graph;
 pub(crate) mod plan;
 pub(crate) mod policy;
+pub(crate) mod record;
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,7 @@ mod own_image;
 mod parity;
 mod plugin;
 mod provenance;
+mod prune;
 mod publish;
 mod refusal;
 mod registry_proxy;

@@ -34,7 +34,8 @@ impl Version {
 
 /// The registry, which deletes what it is asked to delete. It ends when this is dropped.
 pub(crate) struct DistributionRegistry {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
+    version: Version,
     child: Child,
     /// Host and port.
     pub address: String,
@@ -46,16 +47,29 @@ impl DistributionRegistry {
         Self::start_with(version, |_| String::new())
     }
 
+    /// Starts a registry that deletes nothing.
+    pub(crate) fn without_deletion(version: Version) -> Self {
+        Self::configured(version, false, |_| String::new())
+    }
+
     /// Starts a registry whose configuration ends with what `more` returns for the directory of its files.
     pub(crate) fn start_with(
         version: Version,
+        more: impl FnOnce(&std::path::Path) -> String,
+    ) -> Self {
+        Self::configured(version, true, more)
+    }
+
+    fn configured(
+        version: Version,
+        deletes: bool,
         more: impl FnOnce(&std::path::Path) -> String,
     ) -> Self {
         let dir = tempfile::Builder::new().prefix("rbake-").tempdir().unwrap();
         let path = |name: &str| dir.path().join(name).display().to_string();
         // 2.8 wants a secret.
         let config = format!(
-            "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:0\n  secret: test\n{}",
+            "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: {deletes}\nhttp:\n  addr: 127.0.0.1:0\n  secret: test\n{}",
             path("data"),
             more(dir.path()),
         );
@@ -82,10 +96,23 @@ impl DistributionRegistry {
         // Keep reading, because the registry would block on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         Self {
-            _dir: dir,
+            dir,
+            version,
             child,
             address,
         }
+    }
+
+    /// Runs the registry's own garbage collection. Nobody may write meanwhile.
+    pub(crate) fn collect_garbage(&self) {
+        let config = self.dir.path().join("config.yml");
+        let output = Command::new(self.version.program())
+            .arg("garbage-collect")
+            .arg(config)
+            .env("OTEL_TRACES_EXPORTER", "none")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
     }
 
     /// Reads what the registry has.
@@ -182,14 +209,55 @@ impl RegistryContents {
         }
     }
 
+    /// Uploads a blob. Returns its descriptor, without a media type.
+    pub(crate) async fn upload(
+        &self,
+        repository: &str,
+        bytes: impl Into<Bytes>,
+    ) -> serde_json::Value {
+        let bytes = bytes.into();
+        let digest = Digest::sha256(&bytes).to_string();
+        let size = bytes.len();
+        let uri = format!("http://{}/v2/{repository}/blobs/uploads/", self.address);
+        let request = Request::post(uri).body(Full::default()).unwrap();
+        let answer = self.client.request(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+        let place = answer.headers()["location"].to_str().unwrap();
+        let place = place.strip_prefix("http://").unwrap_or(place);
+        let path = place.find('/').map_or("", |at| &place[at..]);
+        let uri = format!("http://{}{path}&digest={digest}", self.address);
+        let request = Request::put(uri).body(Full::new(bytes)).unwrap();
+        let answer = self.client.request(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::CREATED);
+        serde_json::json!({"digest": digest, "size": size})
+    }
+
+    /// Writes a manifest under a tag, or under its digest without one. Returns its descriptor.
+    pub(crate) async fn write(
+        &self,
+        repository: &str,
+        tag: Option<&str>,
+        manifest: &serde_json::Value,
+    ) -> serde_json::Value {
+        let bytes = Bytes::from(manifest.to_string());
+        let digest = Digest::sha256(&bytes).to_string();
+        let size = bytes.len();
+        self.put(repository, tag.unwrap_or(&digest), bytes).await;
+        serde_json::json!({"mediaType": manifest["mediaType"], "digest": digest, "size": size})
+    }
+
     /// Points `tag` to the manifest at `name`.
     pub(crate) async fn set(&self, repository: &str, name: &str, tag: &str) {
         let manifest = self.manifest(repository, name).await.unwrap();
+        self.put(repository, tag, manifest).await;
+    }
+
+    async fn put(&self, repository: &str, name: &str, manifest: Bytes) {
         let json: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
         let request = Request::builder()
             .method(Method::PUT)
             .uri(format!(
-                "http://{}/v2/{repository}/manifests/{tag}",
+                "http://{}/v2/{repository}/manifests/{name}",
                 self.address
             ))
             .header(CONTENT_TYPE, json["mediaType"].as_str().unwrap())

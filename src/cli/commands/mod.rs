@@ -7,5 +7,6 @@ pub(super) mod completion;
 pub(super) mod definition;
 mod gates;
 mod privileges;
+pub(super) mod prune;
 mod publishing;
 pub(super) mod recovery;

@@ -128,6 +128,7 @@ fn of_verb<'w>(
         Verb::Completion => of_command(commands::completion::command(), typed, current, known),
         Verb::Digest => of_command(commands::recovery::digest_command(), typed, current, known),
         Verb::Promote => of_command(commands::recovery::promote_command(), typed, current, known),
+        Verb::Prune => of_command(commands::prune::command(), typed, current, known),
         Verb::Releases => of_command(
             commands::recovery::releases_command(),
             typed,

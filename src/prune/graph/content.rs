@@ -31,8 +31,9 @@ const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
 /// Annotations that begin like this tell the owner of a cache.
 const CACHE_PREFIX: &str = "vnd.rbake.cache.";
 
-/// The type of an artifact that takes the place of a manifest whose tag is being removed.
-pub(crate) const PLACEHOLDER_TYPE: &str = "application/vnd.rbake.placeholder.v1+json";
+/// The type of an artifact that takes the place of a manifest whose tag is being removed. `registry` writes it where a
+/// registry deletes by digest only; if rbake is killed then, it stays, and a later prune deletes it.
+pub(crate) const PLACEHOLDER_TYPE: &str = "application/vnd.rbake.removed.v1+json";
 
 /// The most descriptors of one manifest.
 const DESCRIPTORS: usize = 10_000;

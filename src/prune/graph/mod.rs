@@ -16,11 +16,14 @@ use crate::types::{Digest, ImageTag};
 
 pub(crate) use ages::{ManifestAges, is_younger};
 pub(crate) use content::{
-    ManifestKind, ManifestSource, PLACEHOLDER_TYPE, RunRecord, StoredManifest, UnreadableManifest,
+    ManifestKind, ManifestSource, RunRecord, StoredManifest, UnreadableManifest,
 };
 pub(crate) use keep::{KeepReason, KeptContent};
-pub(crate) use links::{LinkKind, RepositoryGraph};
+pub(crate) use links::RepositoryGraph;
 pub(crate) use state::{RepositoryReading, RepositoryState};
+
+#[cfg(test)]
+pub(crate) use {content::PLACEHOLDER_TYPE, links::LinkKind};
 
 /// Why nothing may be deleted from a repository.
 #[derive(Debug, thiserror::Error)]

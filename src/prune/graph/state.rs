@@ -103,6 +103,11 @@ impl RepositoryReading {
         }
     }
 
+    /// Adds a tag whose manifest the registry does not have. The repository is closed.
+    pub(crate) fn add_dangling(&mut self, tag: ImageTag) {
+        self.fault(ClosedReason::Dangling(tag));
+    }
+
     /// Adds a digest that the registry does not have.
     pub(crate) fn add_absent(&mut self, digest: Digest) {
         self.absent.insert(digest);

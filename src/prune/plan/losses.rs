@@ -26,26 +26,32 @@ impl fmt::Display for PruneLoss {
 }
 
 impl PrunePlan {
-    /// Compares the plan with `after`, a reading of the repository after the last step. The registry may have deleted
-    /// more than it was asked to, or its garbage collector may have.
-    ///
-    /// The caller of the reading expects all of [`Self::kept`], because some registries do not list manifests.
-    pub(crate) fn losses(&self, after: &RepositoryState) -> BTreeSet<PruneLoss> {
-        let tags = self.kept_tags.keys();
-        let tags = tags.filter(|tag| !after.tags().contains_key(tag));
-        let manifests = self.kept.keys();
-        let manifests = manifests.filter(|digest| !after.manifests().contains_key(digest));
-        let tags = tags.cloned().map(PruneLoss::Tag);
-        tags.chain(manifests.cloned().map(PruneLoss::Manifest))
+    /// Compares the plan with what the repository has after the last step. The registry may have deleted more than it
+    /// was asked to, or its garbage collector may have.
+    pub(crate) fn losses(
+        &self,
+        tags: &BTreeSet<ImageTag>,
+        manifests: &BTreeSet<Digest>,
+    ) -> BTreeSet<PruneLoss> {
+        let lost_tags = self.kept_tags.keys().filter(|tag| !tags.contains(*tag));
+        let lost = self.kept.keys().filter(|kept| !manifests.contains(*kept));
+        let lost_tags = lost_tags.cloned().map(PruneLoss::Tag);
+        lost_tags
+            .chain(lost.cloned().map(PruneLoss::Manifest))
             .collect()
     }
 
-    /// The blobs that must still be there after the last step. `before` is the repository for which the plan was made.
-    pub(crate) fn kept_blobs<'a>(&self, before: &'a RepositoryState) -> BTreeSet<&'a Digest> {
-        let kept = self.kept.keys();
-        let kept = kept.filter_map(|digest| before.manifests().get(digest));
-        let entries = kept.flat_map(|manifest| &manifest.entries);
-        let blobs = entries.filter(|entry| entry.is_blob);
-        blobs.map(|entry| &entry.digest).collect()
+    /// The blobs that manifests which stay share with manifests which go. A registry that counts uses could delete them
+    /// by mistake. `before` is the repository for which the plan was made.
+    pub(crate) fn shared_blobs<'a>(&self, before: &'a RepositoryState) -> BTreeSet<&'a Digest> {
+        let blobs = |manifests: &mut dyn Iterator<Item = &Digest>| -> BTreeSet<&'a Digest> {
+            let found = manifests.filter_map(|digest| before.manifests().get(digest));
+            let entries = found.flat_map(|manifest| &manifest.entries);
+            let blobs = entries.filter(|entry| entry.is_blob);
+            blobs.map(|entry| &entry.digest).collect()
+        };
+        let kept = blobs(&mut self.kept.keys());
+        let lost = blobs(&mut self.lost.iter());
+        kept.intersection(&lost).copied().collect()
     }
 }

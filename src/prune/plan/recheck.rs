@@ -84,6 +84,19 @@ impl PrunePlan {
 }
 
 impl PruneRecheck<'_> {
+    /// The tags as they were read, without those that were removed since then.
+    pub(crate) const fn tags(&self) -> &BTreeMap<ImageTag, Digest> {
+        &self.tags
+    }
+
+    /// Notes that a step was made, so that the same reading serves for the next one. What else a reading would show now,
+    /// it does not know.
+    pub(crate) fn made(&mut self, step: &PruneStep) {
+        for tag in step.tags.keys() {
+            self.tags.remove(tag);
+        }
+    }
+
     /// Checks a step right before it is made.
     ///
     /// # Errors

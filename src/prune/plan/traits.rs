@@ -7,9 +7,16 @@ pub(crate) enum TagRemoval {
     Request,
     /// By an API that only this registry has.
     Api,
-    /// By setting the tag to a [placeholder](super::placeholder), and deleting that with its tag.
+    /// By setting the tag to a placeholder, which is a manifest that nothing else has, and deleting that with its tag.
     Replacement,
     /// Not at all.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "no registry that rbake knows is so, but plans allow for it"
+        )
+    )]
     Unsupported,
 }
 

@@ -17,13 +17,11 @@ use crate::types::{Digest, ImageTag};
 pub(crate) const BRANCH: &str = "vnd.rbake.cache.branch";
 /// The number of the pull request that wrote a cache.
 pub(crate) const PULL_REQUEST: &str = "vnd.rbake.cache.pull-request";
-/// The target whose cache it is.
-pub(crate) const TARGET: &str = "vnd.rbake.cache.target";
 
 /// The longest name of a branch or target, in bytes. Longer ones count as unknown.
 const LONGEST_NAME: usize = 1024;
 
-/// The rules for caches. A cache whose owner is not known stays.
+/// The rules for caches.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CachePolicy {
     /// The caches of these branches stay in any case.
@@ -33,6 +31,8 @@ pub(crate) struct CachePolicy {
     /// The largest size of all caches, in bytes. Above it, the oldest caches of pull requests are removed. What else
     /// stays is not removed, even if it is larger.
     pub(crate) ceiling: Option<u64>,
+    /// Whether caches whose owner is not known are removed. Otherwise they stay.
+    pub(crate) removes_unowned: bool,
 }
 
 /// A pattern of branches, such as `release/*`. `*` stands for any number of characters, `/` among them, and `?` for
@@ -81,12 +81,6 @@ impl CacheOwner {
         let branch = cache.owner.get(BRANCH)?;
         let is_name = !branch.is_empty() && branch.len() <= LONGEST_NAME;
         is_name.then(|| Self::Branch(branch.clone()))
-    }
-
-    /// The target of a cache, for people. `None` if the annotations do not tell.
-    pub(crate) fn target(cache: &StoredManifest) -> Option<String> {
-        let target = cache.owner.get(TARGET)?;
-        (target.len() <= LONGEST_NAME).then(|| visible(target).into_owned())
     }
 }
 
@@ -153,7 +147,8 @@ impl<'a> TagRules<'a> for CacheRules<'_> {
         _: Timestamp,
     ) -> TagVerdict {
         match CacheOwner::of(manifest) {
-            None => TagVerdict::Keep(TagKeepReason::NoRule),
+            None if self.policy.removes_unowned => TagVerdict::Remove(RemovalReason::NoOwner),
+            None => TagVerdict::Keep(TagKeepReason::NoOwner),
             Some(CacheOwner::PullRequest(number)) if self.pull_requests.contains(&number) => {
                 TagVerdict::Keep(TagKeepReason::PullRequest(number))
             }

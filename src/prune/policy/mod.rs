@@ -16,7 +16,9 @@ use super::graph::{
 };
 use crate::types::{Digest, ImageTag};
 
-pub(crate) use caches::{BranchPattern, CacheOwner, CachePolicy};
+#[cfg(test)]
+pub(crate) use caches::CacheOwner;
+pub(crate) use caches::{BranchPattern, CachePolicy};
 pub(crate) use images::{ImagePolicy, RecordRetention, TagGroup};
 pub(crate) use reasons::{RemovalReason, TagKeepReason, TagVerdict};
 

@@ -35,6 +35,8 @@ pub(crate) enum TagKeepReason {
     NoRule,
     /// The policy is about other things.
     OtherKind,
+    /// It is a cache whose owner is not known.
+    NoOwner,
     /// It is the cache of this branch, which stays.
     Branch(String),
     /// It is the cache of this pull request, one of the last.
@@ -64,6 +66,7 @@ impl fmt::Display for TagKeepReason {
             }
             Self::NoRule => f.write_str("no rule is about it"),
             Self::OtherKind => f.write_str("this policy does not apply to it"),
+            Self::NoOwner => f.write_str("it is a cache that does not say whose it is"),
             Self::Branch(branch) => write!(f, "it is of the branch `{}`", visible(branch)),
             Self::PullRequest(number) => write!(f, "it is of the pull request {number}"),
             Self::Record => f.write_str("it is the record of a recent run"),
@@ -90,6 +93,8 @@ pub(crate) enum RemovalReason {
     Placeholder,
     /// The manifest to which it belongs is deleted.
     Companion,
+    /// It is a cache whose owner is not known.
+    NoOwner,
     /// It is the cache of this branch, which no rule keeps.
     Branch(String),
     /// It is the cache of this pull request, which is not among the last.
@@ -107,6 +112,7 @@ impl fmt::Display for RemovalReason {
             Self::OldRecord => f.write_str("it is the record of an old run"),
             Self::Placeholder => f.write_str("an earlier prune did not end"),
             Self::Companion => f.write_str("its image is deleted"),
+            Self::NoOwner => f.write_str("it is a cache that does not say whose it is"),
             Self::Branch(branch) => write!(f, "it is of the branch `{}`", visible(branch)),
             Self::PullRequest(number) => write!(f, "it is of the pull request {number}"),
             Self::Ceiling => f.write_str("the caches are too large, and it is among the oldest"),

@@ -71,8 +71,22 @@ fn caches_of_kept_branches_and_of_the_last_pull_requests_stay() {
     assert!(made.lost().contains(&untagged));
     let reason = |name: &str| made.kept_tags()[&tag(name)].1.clone();
     assert_eq!(reason("f-pr-12"), TagKeepReason::PullRequest(12));
-    assert_eq!(reason("j-no-owner"), TagKeepReason::NoRule);
+    assert_eq!(reason("j-no-owner"), TagKeepReason::NoOwner);
     assert_eq!(reason("i-no-time"), TagKeepReason::NoTime);
+}
+
+#[test]
+fn caches_without_an_owner_go_only_if_the_user_wants_it() {
+    let mut repository = SimulatedRepository::new(DeletionTraits::DISTRIBUTION_2);
+    let cache = repository.cache(&json!({}), &["layer"], Some(OLD));
+    repository.tag("cache", &cache);
+    let mut request = caches(0, None);
+    assert!(prune(&mut repository, &request).steps().is_empty());
+    if let RetentionPolicy::Caches(policy) = &mut request.policy {
+        policy.removes_unowned = true;
+    }
+    prune(&mut repository, &request);
+    assert!(repository.manifests.is_empty());
 }
 
 #[test]
@@ -83,7 +97,6 @@ fn a_pull_request_from_a_branch_with_a_kept_name_is_a_pull_request() {
     let state = repository.read();
     let cache = &state.manifests()[&cache];
     assert_eq!(CacheOwner::of(cache), Some(CacheOwner::PullRequest(7)));
-    assert_eq!(CacheOwner::target(cache).as_deref(), Some("web"));
     prune(&mut repository, &caches(0, None));
     assert!(repository.manifests.is_empty());
 }

@@ -220,6 +220,7 @@ pub(super) fn policy() -> impl Strategy<Value = RetentionPolicy> {
             branches: vec!["main".parse().unwrap()],
             pull_requests,
             ceiling,
+            removes_unowned: false,
         })
     });
     prop_oneof![3 => images, 1 => caches]

@@ -4,10 +4,14 @@ mod accidents;
 mod caches;
 mod generate;
 mod images;
+mod placeholder;
 mod random;
 mod simulator;
 
-use super::plan::{DeletionTraits, PrunePlan, plan};
+use std::collections::BTreeSet;
+
+use super::graph::RepositoryState;
+use super::plan::{DeletionTraits, PruneLoss, PrunePlan, plan};
 use super::policy::{
     CachePolicy, GRACE, ImagePolicy, PruneRequest, PruneRoots, RetentionPolicy, TagGroup,
 };
@@ -50,7 +54,15 @@ fn caches(pull_requests: usize, ceiling: Option<u64>) -> PruneRequest {
         branches: vec!["main".parse().unwrap(), "release/*".parse().unwrap()],
         pull_requests,
         ceiling,
+        removes_unowned: false,
     }))
+}
+
+/// What the plan keeps, and `after` does not have.
+fn losses(made: &PrunePlan, after: &RepositoryState) -> BTreeSet<PruneLoss> {
+    let tags = after.tags().keys().cloned().collect();
+    let manifests = after.manifests().keys().cloned().collect();
+    made.losses(&tags, &manifests)
 }
 
 /// Plans and makes all steps, each after its check.
@@ -67,6 +79,6 @@ fn prune(repository: &mut SimulatedRepository, request: &PruneRequest) -> PruneP
             .unwrap();
         repository.apply(&made, step);
     }
-    assert_eq!(made.losses(&repository.read()), [].into());
+    assert_eq!(losses(&made, &repository.read()), [].into());
     made
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::generate::{policy, push, registry, repository};
-use super::request;
 use super::simulator::{Pushed, SimulatedRepository, now, tag};
+use super::{losses, request};
 use crate::prune::plan::{
     DeletionTraits, PruneAct, PrunePlan, PruneProgress, StalePlan, StepOutcome, plan,
 };
@@ -180,7 +180,7 @@ proptest! {
             after.apply(&made, step);
             check_whole(&before, &after, &made, &needed);
         }
-        prop_assert_eq!(made.losses(&after.read()), [].into());
+        prop_assert_eq!(losses(&made, &after.read()), [].into());
         if traits.deletes_manifests() {
             let left: BTreeSet<_> = after.manifests.keys().cloned().collect();
             let kept: BTreeSet<_> = made.kept().keys().cloned().collect();

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::placeholder;
 use crate::prune::graph::{ManifestSource, RepositoryReading, RepositoryState, UnreadableManifest};
 use crate::prune::plan::{
-    DeletionTraits, PruneAct, PrunePlan, PruneStep, TagRemoval, TaggedManifest, placeholder,
+    DeletionTraits, PruneAct, PrunePlan, PruneStep, TagRemoval, TaggedManifest,
 };
 use crate::types::{Digest, ImageTag};
 

@@ -8,11 +8,11 @@ use crate::diag::{Class, Diagnostic};
 
 /// What the user said on the command line about the changes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Confirmation {
+pub(in crate::cli::commands) struct Confirmation {
     /// They are only shown.
-    pub(super) dry_run: bool,
+    pub(in crate::cli::commands) dry_run: bool,
     /// They are made without asking.
-    pub(super) agreed: bool,
+    pub(in crate::cli::commands) agreed: bool,
 }
 
 impl Confirmation {
@@ -20,7 +20,10 @@ impl Confirmation {
     ///
     /// # Errors
     /// The user must be asked, but there is no terminal.
-    pub(super) fn ask(self, screen: &mut Screen) -> Result<Result<(), Exit>, Diagnostic> {
+    pub(in crate::cli::commands) fn ask(
+        self,
+        screen: &mut Screen,
+    ) -> Result<Result<(), Exit>, Diagnostic> {
         if self.dry_run {
             return Ok(Err(Exit::Success));
         }

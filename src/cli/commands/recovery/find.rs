@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Parser as _;
+use tokio_util::sync::CancellationToken;
 
 use super::session::{PlaceArgs, cannot_look, failed};
 use crate::cli::args::BakeArgs;
 use crate::cli::commands::definition;
+use crate::definition::model::Target;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::publish::journal::file::{self, FoundJournal, JournalFile, JournalFileError};
 use crate::publish::journal::{Journal, RunId, RunOrigin};
@@ -21,14 +23,16 @@ use crate::types::{Clock, Environment, ImageRepository, Reference};
 /// The fewest digits of a commit that name it.
 const COMMIT_DIGITS: usize = 7;
 
-/// Where records of runs may be.
-pub(super) struct Places<'a> {
-    pub(super) registries: &'a Registries,
-    pub(super) security: RegistrySecurity,
+/// The registries, and where records of runs may be.
+pub(in crate::cli::commands) struct Places<'a> {
+    pub(in crate::cli::commands) registries: &'a Registries,
+    pub(in crate::cli::commands) security: RegistrySecurity,
     pub(super) args: &'a PlaceArgs,
     pub(super) from: &'a [String],
-    pub(super) environment: &'a Environment,
-    pub(super) clock: Clock,
+    pub(in crate::cli::commands) environment: &'a Environment,
+    pub(in crate::cli::commands) clock: Clock,
+    /// When it is cancelled, all requests fail at once.
+    pub(in crate::cli::commands) stop: CancellationToken,
 }
 
 /// Which run a verb means.
@@ -241,10 +245,25 @@ impl Places<'_> {
         found.map_err(|error| cannot_look(&error).into())
     }
 
-    /// The repositories in which the record of a run may be.
-    pub(super) fn repositories(&self) -> Result<Vec<ImageRepository>, Diagnostics> {
+    /// The repositories in which the record of a run may be: those that the user names, or else those of all tags in the
+    /// definition.
+    pub(in crate::cli::commands) fn repositories(
+        &self,
+    ) -> Result<Vec<ImageRepository>, Diagnostics> {
+        self.repositories_or(|target| {
+            let tags = target.tags.iter();
+            tags.map(|tag| tag.value.to_string()).collect()
+        })
+    }
+
+    /// The repositories that the user names, or else those of the references that `of` finds in the targets of the
+    /// definition.
+    pub(in crate::cli::commands) fn repositories_or(
+        &self,
+        of: impl Fn(&Target) -> Vec<String>,
+    ) -> Result<Vec<ImageRepository>, Diagnostics> {
         if self.from.is_empty() {
-            return of_definition(&self.args.files, self.environment);
+            return of_definition(&self.args.files, self.environment, of);
         }
         let mut repositories = Vec::new();
         for text in self.from {
@@ -258,10 +277,11 @@ impl Places<'_> {
     }
 }
 
-/// The repositories of all tags in the definition of the working directory.
+/// The repositories of the references that `of` finds in the definition of the working directory.
 fn of_definition(
     files: &[String],
     environment: &Environment,
+    of: impl Fn(&Target) -> Vec<String>,
 ) -> Result<Vec<ImageRepository>, Diagnostics> {
     let args = BakeArgs {
         files: files.to_vec(),
@@ -270,16 +290,16 @@ fn of_definition(
     let loaded = definition::load(&args, environment).map_err(|unreadable| {
         let mut problems = unreadable.problems;
         for problem in &mut problems.0 {
-            *problem = problem
-                .clone()
-                .help("name the repository, for example with `--from REPOSITORY`");
+            *problem = problem.clone().help(
+                "name the repository: with `--from`, or as an argument of `releases` and `prune`",
+            );
         }
         problems
     })?;
     let targets = loaded.definition.targets.values();
-    let tags = targets.flat_map(|target| target.tags.iter());
-    let mut repositories: Vec<ImageRepository> = tags
-        .filter_map(|tag| tag.value.parse().ok())
+    let references = targets.flat_map(|target| of(target));
+    let mut repositories: Vec<ImageRepository> = references
+        .filter_map(|reference| reference.parse().ok())
         .map(|reference: Reference| ImageRepository::of(&reference))
         .collect();
     repositories.sort();

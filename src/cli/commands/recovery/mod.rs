@@ -3,17 +3,17 @@
 //!
 //! [`session`] has what the verbs share. The doc comments of flags are their help texts.
 
-mod confirm;
+pub(in crate::cli::commands) mod confirm;
 mod copied;
 mod copying;
 mod digest;
-mod find;
+pub(in crate::cli::commands) mod find;
 mod moves;
 mod promote;
 mod recover;
 mod releases;
 mod rollback;
-mod session;
+pub(in crate::cli::commands) mod session;
 mod text;
 mod untag;
 

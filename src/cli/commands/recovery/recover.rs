@@ -5,6 +5,7 @@ use super::copying::CopyMeter;
 use super::find::{Places, RunChoice};
 use super::session::{RecoveryArgs, failed, internal};
 use super::text;
+use crate::cli::commands::prune::undo_prune;
 use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
 use crate::diag::{Class, Diagnostic, Diagnostics};
@@ -30,6 +31,21 @@ pub(super) async fn recover(
     places: &Places<'_>,
     screen: &mut Screen,
 ) -> Result<Exit, Diagnostics> {
+    // A prune has a name like a run.
+    if let (RecoveryWish::Undo, true, Some(Ok(run))) = (
+        verb.wish,
+        verb.takes_complete,
+        args.run.as_ref().map(|run| run.parse()),
+    ) {
+        let confirmation = Confirmation {
+            dry_run: args.change.dry_run,
+            agreed,
+        };
+        let undone = undo_prune(&run, confirmation, args.change.json, places, screen).await?;
+        if let Some(exit) = undone {
+            return Ok(exit);
+        }
+    }
     let record = places.find(args.run.as_deref(), &verb.choice).await?;
     let Some(journal) = record.journal() else {
         return Err(internal("the record of the run is empty").into());

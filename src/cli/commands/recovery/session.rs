@@ -45,11 +45,11 @@ pub(super) struct ChangeArgs {
 }
 
 /// How registries are reached, and the flags that every verb takes.
-#[derive(Debug, Args)]
-pub(super) struct PlaceArgs {
+#[derive(Debug, Clone, Args)]
+pub(in crate::cli::commands) struct PlaceArgs {
     /// Read this definition file; may be repeated
     #[arg(long = "file", short = 'f', value_name = "FILE")]
-    pub(super) files: Vec<String>,
+    pub(in crate::cli::commands) files: Vec<String>,
     /// Accept any certificate, and plain HTTP if the registry does not speak TLS
     #[arg(long)]
     insecure: bool,
@@ -64,7 +64,7 @@ pub(super) struct PlaceArgs {
 }
 
 /// Parses the words after `verb`.
-pub(super) fn parse<A: Parser>(
+pub(in crate::cli::commands) fn parse<A: Parser>(
     program: &str,
     verb: &str,
     words: &[String],
@@ -77,7 +77,7 @@ pub(super) fn parse<A: Parser>(
 
 /// Runs `work`, with a log if the user wants one. Records of runs are looked for in the repositories `from`, or else in
 /// those of the definition.
-pub(super) fn run_verb(
+pub(in crate::cli::commands) fn run_verb(
     args: &PlaceArgs,
     from: &[String],
     environment: &Environment,
@@ -116,7 +116,8 @@ fn in_runtime(
         screen.diagnostic(&warning);
     }
     let clock = Clock::system();
-    let registries = Registries::new(credentials, clock.clone(), CancellationToken::new());
+    let stop = CancellationToken::new();
+    let registries = Registries::new(credentials, clock.clone(), stop.clone());
     let security = if args.insecure {
         RegistrySecurity::Waived
     } else {
@@ -129,6 +130,7 @@ fn in_runtime(
         from,
         environment,
         clock,
+        stop,
     };
     runtime.block_on(work(places, screen))
 }
@@ -155,6 +157,6 @@ pub(super) fn cannot_look(error: &PublishError) -> Diagnostic {
     Diagnostic::error(Class::Publish, "publish::failed", message)
 }
 
-pub(super) fn internal(message: &str) -> Diagnostic {
+pub(in crate::cli::commands) fn internal(message: &str) -> Diagnostic {
     Diagnostic::error(Class::Internal, "cli::internal", message)
 }

@@ -1,7 +1,4 @@
-//! A manifest that takes the place of another, so that the tag can be deleted without the other.
-//!
-//! A registry that deletes by digest only would delete all tags of the digest. So the tag is moved to a manifest that
-//! nothing else has, and that is deleted.
+//! What `registry` puts in the place of a manifest whose tag it removes, if the registry deletes by digest only.
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -12,13 +9,10 @@ use crate::publish::journal::artifact::{EMPTY_BLOB, EMPTY_DIGEST};
 use crate::types::{Digest, ImageTag};
 
 /// The media type of the placeholder.
-pub(crate) const MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(super) const MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// Returns the bytes of the placeholder of `tag`. They are different for each tag and each plan, so that deleting it
-/// deletes only this tag. The blob [`EMPTY_BLOB`] must be in the repository.
-///
-/// If prune ends before it deletes the placeholder, the next one does, after the grace time.
-pub(crate) fn manifest(tag: &ImageTag, plan: &Digest, now: Timestamp) -> Vec<u8> {
+/// Returns the bytes of the placeholder of `tag`. They are different for each tag and each plan.
+pub(super) fn manifest(tag: &ImageTag, plan: &Digest, now: Timestamp) -> Vec<u8> {
     let empty = json!({
         "mediaType": "application/vnd.oci.empty.v1+json",
         "digest": EMPTY_DIGEST,
