@@ -12,7 +12,7 @@ use super::{PruneError, RepositoryReader};
 use crate::prune::plan::{PruneAct, PrunePlan, StalePlan, plan};
 use crate::prune::policy::PruneRequest;
 use crate::prune::record::{
-    KeptManifest, MANIFEST_BYTES, PruneEvent, PruneHeader, PruneStatus, RecordedStep,
+    DeletedManifest, MANIFEST_BYTES, PruneEvent, PruneHeader, PruneStatus, RecordedStep,
 };
 use crate::publish::journal::RunId;
 use crate::types::blocking::unblock;
@@ -61,8 +61,7 @@ impl Pruning {
         }
         let (run, started) = RunId::new(clock).map_err(PruneError::Random)?;
         let is_dead = |run: &RunId| was_killed(&directory, run);
-        let lease =
-            PruneLease::take(&reader.repository, &reader.deleter, &run, clock, is_dead).await?;
+        let lease = PruneLease::take(&reader.deleter, &run, clock, is_dead).await?;
         let made = match current_plan(&mut reader, &approval).await {
             Ok((plan, shared)) => {
                 let header = header(&reader, &approval, &plan, run, started);
@@ -117,7 +116,7 @@ impl Pruning {
                 act: step.act.clone(),
                 digest: step.digest.clone(),
                 tags: step.tags.keys().cloned().collect(),
-                manifest: manifest.map(|manifest| KeptManifest {
+                manifest: manifest.map(|manifest| DeletedManifest {
                     media_type: manifest.media_type().to_owned(),
                     bytes: manifest.bytes().to_vec(),
                 }),

@@ -1,14 +1,37 @@
 //! How one registry deletes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::PruneError;
 use super::listing::ListedManifest;
 use crate::prune::plan::DeletionTraits;
 use crate::registry::{
-    Deletion, DeletionRight, DeletionRights, RemoteRepository, TagOrDigest, Untagged,
+    Deletion, DeletionRight, DeletionRights, Registries, RegistrySecurity, RemoteRepository,
+    TagOrDigest, Untagged,
 };
-use crate::types::{Digest, ImageTag};
+use crate::types::{Digest, Environment, ImageRepository, ImageTag};
+
+/// Where GitHub's registry is, and the API by which it deletes.
+#[derive(Debug, Clone)]
+pub(crate) struct GithubPackages {
+    registry: String,
+    api: String,
+}
+
+impl GithubPackages {
+    /// GitHub's own, or those of an Enterprise Server: `GITHUB_API_URL` is set in workflows, and the registry of such a
+    /// server has any name.
+    pub(crate) fn of(environment: &Environment) -> Self {
+        let text = |name: &str, default: &str| {
+            let value = environment.non_empty(name);
+            value.unwrap_or(default).to_owned()
+        };
+        Self {
+            registry: text("RBAKE_GITHUB_REGISTRY", "ghcr.io"),
+            api: text("GITHUB_API_URL", "https://api.github.com"),
+        }
+    }
+}
 
 /// Deletes from one repository. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -75,9 +98,22 @@ impl KnownRegistry {
 }
 
 impl Deleter {
-    /// Finds out how the registry of `repository` deletes: by its domain, and by asking it to delete what nobody has.
-    pub(crate) async fn of(repository: &RemoteRepository) -> Result<Self, PruneError> {
-        let domain = repository.name().domain();
+    /// Finds out how the registry of `name` deletes: by its domain, and by asking it to delete what nobody has.
+    pub(crate) async fn of(
+        registries: &Registries,
+        security: RegistrySecurity,
+        github: &GithubPackages,
+        name: &ImageRepository,
+    ) -> Result<Self, PruneError> {
+        let repository = &registries.repository(name, security);
+        let domain = name.domain();
+        if domain == github.registry {
+            return Ok(Self {
+                repository: registries.with_packages(repository, &github.api, security)?,
+                traits: DeletionTraits::GHCR,
+                obstacle: None,
+            });
+        }
         if let Some(known) = KnownRegistry::of(domain)
             && let Some(obstacle) = known.obstacle
         {
@@ -101,6 +137,11 @@ impl Deleter {
         })
     }
 
+    /// The repository.
+    pub(crate) const fn repository(&self) -> &RemoteRepository {
+        &self.repository
+    }
+
     /// How the registry deletes.
     pub(crate) const fn traits(&self) -> DeletionTraits {
         self.traits
@@ -112,11 +153,24 @@ impl Deleter {
     }
 
     /// All manifests of the repository. `None` if the registry does not list them.
-    #[expect(clippy::unused_async, reason = "other registries are asked for it")]
     pub(super) async fn list(
         &self,
     ) -> Result<Option<BTreeMap<Digest, ListedManifest>>, PruneError> {
-        Ok(None)
+        let versions = self.repository.versions().await?;
+        Ok(versions.map(|versions| {
+            let listed = versions.into_iter().map(|version| {
+                let uploaded = version.updated;
+                (version.digest, ListedManifest { uploaded })
+            });
+            listed.collect()
+        }))
+    }
+
+    /// The manifests that the registry itself can restore. `None` if it does not.
+    pub(super) async fn restorable(&self) -> Result<Option<BTreeSet<Digest>>, PruneError> {
+        let deleted = self.repository.deleted_versions().await?;
+        let digests = deleted.map(|deleted| deleted.into_iter().map(|version| version.digest));
+        Ok(digests.map(Iterator::collect))
     }
 
     /// Removes `tag` from the manifest `digest`, which stays.
@@ -154,7 +208,7 @@ fn traits_of(domain: &str, rights: &DeletionRights) -> DeletionTraits {
     match KnownRegistry::of(domain) {
         Some(known) => known.traits,
         None if rights.tags == DeletionRight::Allowed => DeletionTraits::DISTRIBUTION_3,
-        // If deletions are switched off, the plan shows what could be deleted, and the obstacle is told.
+        // If deletions are switched off, the plan shows what could be deleted, and a warning names the obstacle.
         None => DeletionTraits::DISTRIBUTION_2,
     }
 }

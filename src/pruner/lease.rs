@@ -124,12 +124,12 @@ impl PruneLease {
     /// # Errors
     /// Another prune has it.
     pub(super) async fn take(
-        repository: &RemoteRepository,
         deleter: &Deleter,
         run: &RunId,
         clock: &Clock,
         is_dead: impl Fn(&RunId) -> bool,
     ) -> Result<Self, PruneError> {
+        let repository = deleter.repository();
         let tag: ImageTag = format!("{TAG_PREFIX}{run}")
             .parse()
             .map_err(|_| PruneError::LeaseLost)?;

@@ -27,7 +27,7 @@ mod watch;
 
 pub(crate) use apply::{EndedStep, PruneStop};
 pub(crate) use begin::{PruneApproval, Pruning};
-pub(crate) use deleter::Deleter;
+pub(crate) use deleter::{Deleter, GithubPackages};
 pub(crate) use error::PruneError;
 pub(crate) use read::{RepositoryRead, RepositoryReader};
 pub(crate) use record_file::{PruneRecordFile, left_by_others, record_directory};

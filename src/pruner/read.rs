@@ -71,17 +71,16 @@ enum Fetched {
 }
 
 impl RepositoryReader {
-    /// A reader of `repository`. Digests of `expected` are looked at, too, although no tag may lead to them; some come
+    /// A reader of the repository of `deleter`. Digests of `expected` are looked at, too, although no tag may lead to them; some come
     /// with a time before which they were made.
     pub(crate) fn new(
-        repository: RemoteRepository,
         deleter: Deleter,
         kept: KeptContents,
         watch: PruneWatch,
         expected: BTreeMap<Digest, Option<Timestamp>>,
     ) -> Self {
         Self {
-            repository,
+            repository: deleter.repository().clone(),
             deleter,
             kept,
             watch,

@@ -221,8 +221,8 @@ impl RepositoryReader {
 fn end_of_build(statement: &[u8]) -> Option<Timestamp> {
     let statement: Value = serde_json::from_slice(statement).ok()?;
     ENDS.iter().find_map(|path| {
-        let keys = path.iter().filter(|key| !key.is_empty());
-        let found = keys.fold(Some(&statement), |value, key| value?.get(key));
+        let mut keys = path.iter().filter(|key| !key.is_empty());
+        let found = keys.try_fold(&statement, |value, key| value.get(key));
         found?.as_str()?.parse().ok()
     })
 }

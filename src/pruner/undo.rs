@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::read::{AT_ONCE, digest_now};
 use super::watch::{PrunePhase, PruneWatch};
-use super::{PruneError, PruneRecordFile};
+use super::{Deleter, PruneError, PruneRecordFile};
 use crate::prune::plan::PruneAct;
 use crate::prune::record::{PruneEvent, PruneRecord, PruneStatus, RecordedStep};
 use crate::registry::{RawManifest, RemoteRepository, TagOrDigest};
@@ -56,10 +56,12 @@ enum ManifestFate {
 impl PruneUndo {
     /// Looks up what of `record` is gone, and whether its blobs are there.
     pub(crate) async fn plan(
-        repository: &RemoteRepository,
+        deleter: &Deleter,
         record: &PruneRecord,
         watch: &PruneWatch,
     ) -> Result<Self, PruneError> {
+        let repository = deleter.repository();
+        let restorable = deleter.restorable().await?.unwrap_or_default();
         // Parents were deleted first, so the other way round is the order for putting back.
         let steps: Vec<&RecordedStep> = record.steps.iter().rev().collect();
         let steps: Vec<&RecordedStep> = steps
@@ -67,8 +69,9 @@ impl PruneUndo {
             .filter(|step| step.may_be_made())
             .collect();
         watch.begin(PrunePhase::Restoring, steps.len());
+        let restorable = &restorable;
         let looks = steps.iter().map(|step| async move {
-            let fate = look_up(repository, step).await?;
+            let fate = look_up(repository, step, restorable).await?;
             watch.count();
             Ok::<_, PruneError>((&step.digest, fate))
         });
@@ -170,10 +173,14 @@ impl PruneUndo {
 async fn look_up(
     repository: &RemoteRepository,
     step: &RecordedStep,
+    restorable: &BTreeSet<Digest>,
 ) -> Result<ManifestFate, PruneError> {
     let name = TagOrDigest::Digest(step.digest.clone());
     if repository.head(&name).await?.is_some() {
         return Ok(ManifestFate::Present);
+    }
+    if restorable.contains(&step.digest) {
+        return Ok(ManifestFate::Possible);
     }
     let Some(manifest) = &step.manifest else {
         let why = "rbake does not have its content";
@@ -215,6 +222,9 @@ async fn put_back(
 ) -> Result<Option<String>, PruneError> {
     match item {
         RestoredItem::Manifest(digest) => {
+            if repository.restore(digest).await? {
+                return Ok(None);
+            }
             let mut steps = record.steps.iter().filter(|step| step.digest == *digest);
             let Some(manifest) = steps.find_map(|step| step.manifest.as_ref()) else {
                 return Ok(Some("rbake does not have its content".to_owned()));

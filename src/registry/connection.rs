@@ -308,6 +308,9 @@ impl RegistryConnection {
     ) -> reqwest::Request {
         let mut sent = reqwest::Request::new(request.method.clone(), url);
         sent.headers_mut().clone_from(&request.headers);
+        if !self.is_ours(sent.url()) {
+            sent.headers_mut().remove(AUTHORIZATION);
+        }
         if let Some(held) = held {
             sent.headers_mut().insert(AUTHORIZATION, held.header());
         }

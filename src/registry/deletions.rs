@@ -39,6 +39,13 @@ impl RemoteRepository {
     }
 
     async fn try_deletion_rights(&self) -> Result<DeletionRights, RegistryFault> {
+        if self.packages.is_some() {
+            // Its API does not tell before something is deleted.
+            return Ok(DeletionRights {
+                manifests: DeletionRight::Allowed,
+                tags: DeletionRight::Unsupported,
+            });
+        }
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(RegistryFault::NoRandomness)?;
         let name = format!("rbake-nothing-{}", hex::encode(random));

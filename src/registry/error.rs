@@ -72,6 +72,10 @@ pub(crate) enum RegistryAct {
     ListReferrers,
     /// Test whether pushing is allowed.
     TestPush,
+    /// List of all versions of a package.
+    ListVersions,
+    /// Restoration of a version that was deleted.
+    Restore,
     /// Test what may be deleted.
     TestDelete,
 }
@@ -92,6 +96,8 @@ impl fmt::Display for RegistryAct {
             Self::ListTags => "list the tags of",
             Self::ListReferrers => "list the referrers of",
             Self::TestPush => "test the right to push to",
+            Self::ListVersions => "list the versions of",
+            Self::Restore => "restore",
             Self::TestDelete => "test the right to delete from",
         })
     }

@@ -154,6 +154,11 @@ impl RemoteRepository {
     }
 
     pub(super) async fn try_delete(&self, name: &TagOrDigest) -> Result<Deletion, RegistryFault> {
+        match (&self.packages, name) {
+            (Some(_), TagOrDigest::Tag(_)) => return Ok(Deletion::Unsupported),
+            (Some(packages), TagOrDigest::Digest(digest)) => return packages.delete(digest).await,
+            (None, _) => {}
+        }
         let request = self.manifest_request(Method::DELETE, name);
         let reply = self.connection.perform(&request).await?;
         let is_tag = matches!(name, TagOrDigest::Tag(_));

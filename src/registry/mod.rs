@@ -29,6 +29,7 @@ mod error;
 mod exchange;
 mod manifest;
 mod manifests;
+mod packages;
 mod placeholder;
 mod places;
 mod referrers;

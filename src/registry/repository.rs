@@ -13,6 +13,7 @@ use super::counts::RequestCounts;
 use super::error::{RegistryAct, RegistryError, RegistryFault};
 use super::exchange::RegistryRequest;
 use super::manifest::TagOrDigest;
+use super::packages::PackageVersions;
 use super::retry::Pauses;
 use crate::credential::Provider;
 use crate::types::{Clock, ImageRepository};
@@ -68,6 +69,7 @@ impl Registries {
             name: repository.clone(),
             path: repository.path().into(),
             finishes: false,
+            packages: None,
         }
     }
 
@@ -99,6 +101,8 @@ pub(crate) struct RemoteRepository {
     pub(super) path: Arc<str>,
     // Whether its requests are also sent when the run was stopped.
     finishes: bool,
+    // What deletes its manifests, if the registry itself does not.
+    pub(super) packages: Option<PackageVersions>,
 }
 
 impl RemoteRepository {

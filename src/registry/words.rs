@@ -36,6 +36,14 @@ impl RegistryWords {
             let text = error.get(key).and_then(Value::as_str);
             cleaned(text.unwrap_or_default(), secrets)
         };
+        if errors.is_empty() {
+            // GitHub's APIs have only a message.
+            let message = serde_json::from_slice(body).unwrap_or(Value::Null);
+            return Self {
+                code: String::new(),
+                message: text(&message, "message"),
+            };
+        }
         errors
             .iter()
             .take(ERRORS)
@@ -82,6 +90,8 @@ mod tests {
     #[test_case(r#"{"errors":[{"code":"DENIED"}]}"#, "DENIED"; "code only")]
     #[test_case(r#"{"errors":[{"code":7,"message":null}]}"#, ""; "other types")]
     #[test_case(r#"{"errors":null}"#, ""; "null")]
+    #[test_case(r#"{"message":"Bad credentials","status":"401"}"#, "Bad credentials"; "of an API of GitHub")]
+    #[test_case(r#"{"message":["a"]}"#, ""; "a list of messages")]
     #[test_case("<html>", ""; "not json")]
     #[test_case(r#"{"errors":[{"message":"a\u001b[2J\nb \u202e"}]}"#, "a\\u001b[2J\\u000ab \\u202e"; "control characters")]
     #[test_case(r#"{"errors":[{"message":"got hunter2 from https://u:p@h/"}]}"#, "got xxxxx from https://xxxxx:xxxxx@h/"; "secrets")]

@@ -10,6 +10,7 @@ mod help;
 mod install_script;
 mod logs;
 mod man;
+mod prune;
 mod version;
 mod words;
 

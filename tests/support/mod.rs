@@ -9,6 +9,7 @@ pub(crate) mod events;
 pub(crate) mod fake_buildkit;
 pub(crate) mod files;
 pub(crate) mod freeze_proxy;
+pub(crate) mod github;
 pub(crate) mod home;
 pub(crate) mod interrupted;
 pub(crate) mod peers;

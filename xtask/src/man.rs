@@ -75,6 +75,10 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "What is logged: a level such as debug, or info,rbake::engine=trace. Without --log-file the log goes to standard error, or to ~/.local/state/rbake/rbake.log while the live view is shown.",
     ),
     (
+        "RBAKE_GITHUB_REGISTRY, GITHUB_API_URL",
+        "The registry and the API of a GitHub Enterprise Server, for prune.",
+    ),
+    (
         "RBAKE_BUILDER_TIMEOUT",
         "How long a builder may be silent before rbake gives up: 90s, 5m or never; a minute if it is not set.",
     ),

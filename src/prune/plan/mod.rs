@@ -29,7 +29,7 @@ pub(crate) use recheck::PruneRecheck;
 pub(crate) use refusal::{PruneRefusal, StalePlan, TooManyDeletions};
 pub(crate) use traits::DeletionTraits;
 #[cfg(test)]
-pub(crate) use traits::{TagRemoval, TaggedManifest, UntaggedManifest};
+pub(crate) use traits::{ManifestRemoval, TagRemoval, TaggedManifest, UntaggedManifest};
 
 /// How many of the manifests a plan may delete without a second flag, in percent.
 pub(crate) const MAX_DELETE: u8 = 50;

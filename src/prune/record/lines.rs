@@ -1,11 +1,13 @@
 //! The lines of a record.
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{KeptManifest, PruneEvent, PruneHeader, PruneRecord, PruneStatus, RecordedStep};
+use super::{DeletedManifest, PruneEvent, PruneHeader, PruneRecord, PruneStatus, RecordedStep};
 use crate::prune::plan::{PruneAct, StepOutcome};
 use crate::types::{Digest, ImageRepository, Reference};
 
@@ -142,13 +144,13 @@ impl RecordFields {
     }
 
     /// The content of the manifest, which must have the digest: somebody may have edited the file.
-    fn manifest(&self, digest: &Digest) -> Result<Option<KeptManifest>, PruneRecordError> {
+    fn manifest(&self, digest: &Digest) -> Result<Option<DeletedManifest>, PruneRecordError> {
         let (Some(media_type), Some(manifest)) = (&self.media_type, &self.manifest) else {
             return Ok(None);
         };
         let bytes = BASE64_STANDARD.decode(manifest).ok();
         let bytes = bytes.filter(|bytes| digest.of_same_algorithm(bytes) == *digest);
-        Ok(Some(KeptManifest {
+        Ok(Some(DeletedManifest {
             media_type: media_type.clone(),
             bytes: bytes.ok_or(PruneRecordError::Field("manifest"))?,
         }))
@@ -182,7 +184,8 @@ pub(crate) fn event_lines(events: &[PruneEvent], mut next: usize) -> String {
             }
             PruneEvent::Status(status) => json!({"status": name(&STATUSES, *status)}),
         };
-        text += &format!("{fields}\n");
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{fields}");
     }
     text
 }

@@ -61,7 +61,7 @@ pub(crate) enum PruneStatus {
 
 /// The content of a manifest that is deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct KeptManifest {
+pub(crate) struct DeletedManifest {
     /// The media type.
     pub(crate) media_type: String,
     /// The bytes.
@@ -78,7 +78,7 @@ pub(crate) struct RecordedStep {
     /// The tags that go with it.
     pub(crate) tags: BTreeSet<ImageTag>,
     /// The manifest that goes. `None` if only a tag goes, or if the record would be too large with it.
-    pub(crate) manifest: Option<KeptManifest>,
+    pub(crate) manifest: Option<DeletedManifest>,
     /// How it ended. `None` if that is not known: it may have been made or not.
     pub(crate) outcome: Option<StepOutcome>,
 }

@@ -15,7 +15,7 @@ fn deletion(bytes: &[u8]) -> RecordedStep {
         act: PruneAct::DeleteManifest,
         digest: Digest::sha256(bytes),
         tags: ["a", "b"].map(|tag| tag.parse().unwrap()).into(),
-        manifest: Some(KeptManifest {
+        manifest: Some(DeletedManifest {
             media_type: "application/vnd.example+json".to_owned(),
             bytes: bytes.to_owned(),
         }),

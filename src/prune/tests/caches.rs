@@ -6,7 +6,7 @@ use super::simulator::{MANIFEST, SimulatedRepository, descriptor, tag};
 use super::{caches, prune};
 use crate::prune::graph::ManifestKind;
 use crate::prune::plan::DeletionTraits;
-use crate::prune::policy::{BranchPattern, CacheOwner, TagKeepReason};
+use crate::prune::policy::{BranchPattern, CacheOwner, RetentionPolicy, TagKeepReason};
 
 const OLD: i64 = 1000;
 

@@ -187,8 +187,8 @@ async fn a_tag_that_is_set_during_a_prune_keeps_its_image(version: Version) {
     let site = PruneSite::new(version).await;
     let mut plan = site.plan();
     let steps = plan["repositories"][0]["steps"].as_array_mut().unwrap();
-    let indexes = steps.iter().filter(|step| step["kind"] == "index");
-    let last = indexes.last().unwrap()["digest"]
+    let mut indexes = steps.iter().filter(|step| step["kind"] == "index");
+    let last = indexes.next_back().unwrap()["digest"]
         .as_str()
         .unwrap()
         .to_owned();
@@ -240,5 +240,6 @@ async fn a_registry_that_fails_often_loses_nothing_that_stays(version: Version) 
         site.registry.collect_garbage();
         site.assert_done(&plan).await;
     }
-    println!("{complete} of 6 were complete at once");
+    // Repetitions are limited, so some runs give up.
+    assert!(complete > 0);
 }

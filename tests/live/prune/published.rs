@@ -167,7 +167,8 @@ async fn releases_caches_and_records_that_stay_are_whole_after_the_garbage_colle
     let runs: Value = serde_json::from_str(&run.stdout).unwrap();
     let newest = runs[0]["run"].as_str().unwrap();
     let before = contents.digest(IMAGES[0], &tags[3]).await;
-    succeeds(project.rbake(&["undo", newest, "--yes"]));
+    let undone = project.rbake(&["undo", newest, "--yes"]);
+    assert_eq!(undone.code, Some(0), "{undone}");
     assert_eq!(contents.digest(IMAGES[0], "latest").await, before);
     contents.assert_whole(IMAGES[0], "latest").await;
     assert!(!run_of(&made).is_empty());

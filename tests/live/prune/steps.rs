@@ -133,7 +133,7 @@ async fn locked_digests_stay_with_all_that_they_lead_to() {
 #[test_case(V3; "distribution 3")]
 #[ignore = "needs live peers"]
 #[tokio::test]
-async fn a_registry_without_deletion_is_told_and_gets_nothing(version: Version) {
+async fn a_registry_without_deletion_is_reported_and_gets_nothing(version: Version) {
     let site = PruneSite::of(DistributionRegistry::without_deletion(version));
     site.fill().await;
     let before = site.contents.tags(WEB).await;

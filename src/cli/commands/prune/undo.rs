@@ -10,7 +10,8 @@ use crate::cli::screen::Screen;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::prune::record::PruneStatus;
 use crate::pruner::{
-    PruneError, PruneRecordFile, PruneUndo, PruneWatch, RestoredItem, record_directory,
+    Deleter, GithubPackages, PruneError, PruneRecordFile, PruneUndo, PruneWatch, RestoredItem,
+    record_directory,
 };
 use crate::publish::journal::RunId;
 use crate::types::blocking::unblock;
@@ -38,8 +39,10 @@ pub(in crate::cli::commands) async fn undo_prune(
     }
     let watch = PruneWatch::default();
     let name = file.record().header.repository.clone();
-    let repository = places.registries.repository(&name, places.security);
-    let planning = PruneUndo::plan(&repository, file.record(), &watch);
+    let github = GithubPackages::of(places.environment);
+    let looking = Deleter::of(places.registries, places.security, &github, &name);
+    let deleter = looking.await.map_err(|error| failed(run, &error))?;
+    let planning = PruneUndo::plan(&deleter, file.record(), &watch);
     let undo = with_notes(planning, name.familiar(), &watch, screen).await;
     let undo = undo.map_err(|error| failed(run, &error))?;
     if json {
@@ -57,7 +60,7 @@ pub(in crate::cli::commands) async fn undo_prune(
     if let Err(exit) = confirmation.ask(screen)? {
         return Ok(Some(exit));
     }
-    let restoring = undo.carry_out(&repository, &mut file, &watch);
+    let restoring = undo.carry_out(deleter.repository(), &mut file, &watch);
     let restored = with_notes(restoring, name.familiar(), &watch, screen).await;
     let restored = restored.map_err(|error| failed(run, &error))?;
     for (item, why) in &restored.failed {

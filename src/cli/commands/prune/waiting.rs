@@ -12,22 +12,25 @@ const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(15);
 
 /// Awaits `work`, and prints notes about `watch` meanwhile.
-pub(super) async fn with_notes<T>(
-    work: impl Future<Output = T>,
-    repository: &str,
-    watch: &PruneWatch,
-    screen: &mut Screen,
-) -> T {
-    let mut work = std::pin::pin!(work);
-    let mut pause = FIRST;
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut work => return done,
-            () = sleep(pause) => {
-                let (phase, done, total) = watch.now();
-                screen.note(&format!("{repository}: {} ({done} of {total})", phase.text()));
-                pause = (pause * 2).min(LONGEST);
+pub(super) fn with_notes<'a, T>(
+    work: impl Future<Output = T> + 'a,
+    repository: &'a str,
+    watch: &'a PruneWatch,
+    screen: &'a mut Screen,
+) -> impl Future<Output = T> + 'a {
+    let mut work = Box::pin(work);
+    async move {
+        let mut pause = FIRST;
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = sleep(pause) => {
+                    let (phase, done, total) = watch.now();
+                    let phase = phase.text();
+                    screen.note(&format!("{repository}: {phase} ({done} of {total})"));
+                    pause = (pause * 2).min(LONGEST);
+                }
             }
         }
     }

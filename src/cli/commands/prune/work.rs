@@ -18,8 +18,8 @@ use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::prune::plan::{PrunePlan, plan};
 use crate::prune::policy::{PruneRequest, RetentionPolicy};
 use crate::pruner::{
-    Deleter, PruneApproval, PruneError, PruneStop, PruneWatch, Pruning, RepositoryReader,
-    left_by_others, record_directory,
+    Deleter, GithubPackages, PruneApproval, PruneError, PruneStop, PruneWatch, Pruning,
+    RepositoryReader, left_by_others, record_directory,
 };
 use crate::publisher::KeptContents;
 use crate::types::blocking::unblock;
@@ -126,8 +126,8 @@ impl PruneJob<'_> {
         watch: &PruneWatch,
     ) -> Result<PlannedPrune, failures::PlanFailure> {
         let places = self.places;
-        let repository = places.registries.repository(name, places.security);
-        let deleter = Deleter::of(&repository).await?;
+        let github = GithubPackages::of(places.environment);
+        let deleter = Deleter::of(places.registries, places.security, &github, name).await?;
         let roots = request.roots.locked.iter();
         let mut expected: BTreeMap<Digest, Option<Timestamp>> =
             roots.map(|digest| (digest.clone(), None)).collect();
@@ -139,7 +139,6 @@ impl PruneJob<'_> {
             }
         }
         let mut reader = RepositoryReader::new(
-            repository,
             deleter.clone(),
             KeptContents::manifests_of(places.environment),
             watch.clone(),
