@@ -20,6 +20,7 @@ mod lease;
 mod listing;
 mod read;
 mod record_file;
+mod referrers;
 mod times;
 mod undo;
 mod verify;

@@ -10,11 +10,12 @@ use jiff::Timestamp;
 
 use super::lease::{self, FoundLease};
 use super::listing::ListedManifest;
+use super::referrers::is_lasting;
 use super::watch::{PrunePhase, PruneWatch};
 use super::{Deleter, PruneError};
 use crate::prune::graph::{ManifestSource, RepositoryReading, RepositoryState, UnreadableManifest};
 use crate::publisher::KeptContents;
-use crate::registry::{RawManifest, RegistryError, RegistryFault, RemoteRepository, TagOrDigest};
+use crate::registry::{RawManifest, RemoteRepository, TagOrDigest};
 use crate::types::causes::in_one_line;
 use crate::types::{Digest, ImageTag};
 
@@ -54,9 +55,9 @@ pub(crate) struct RepositoryReader {
     /// What the registry tells about all manifests. `None` if it does not list them.
     pub(super) listed: Option<BTreeMap<Digest, ListedManifest>>,
     /// Whether the registry lists referrers. `None` if that is not known yet.
-    lists_referrers: Option<bool>,
+    pub(super) lists_referrers: Option<bool>,
     /// What refers to the manifests of which it was asked.
-    referrers: BTreeMap<Digest, Vec<Digest>>,
+    pub(super) referrers: BTreeMap<Digest, Vec<Digest>>,
     /// Digests that must be looked at, with a time before which they were made, if that is known.
     expected: BTreeMap<Digest, Option<Timestamp>>,
     /// Manifests that were deleted since they were read.
@@ -346,60 +347,6 @@ impl RepositoryReader {
         }
         Ok(())
     }
-
-    async fn ask_for_referrers(
-        &mut self,
-        reading: &mut RepositoryReading,
-        problems: &mut BTreeMap<Digest, String>,
-        referrers: ReferrersOf<'_>,
-        of: &[Digest],
-    ) -> Result<(), PruneError> {
-        let is_wanted = |digest: &&Digest| match referrers {
-            ReferrersOf::All => true,
-            ReferrersOf::One(one) => one == *digest || !self.referrers.contains_key(*digest),
-        };
-        let wanted: Vec<&Digest> = of.iter().filter(is_wanted).collect();
-        let mut wanted = wanted.into_iter().peekable();
-        while wanted.peek().is_some() && self.lists_referrers != Some(false) {
-            // One request tells whether the registry lists them.
-            let is_known = self.lists_referrers.is_some();
-            let count = if is_known { usize::MAX } else { 1 };
-            let repository = &self.repository;
-            let asks = wanted.by_ref().take(count).map(|digest| async move {
-                let found = repository.registered_referrers(digest).await;
-                (digest, found)
-            });
-            let answers: Vec<_> = stream::iter(asks).buffer_unordered(AT_ONCE).collect().await;
-            for (digest, answer) in answers {
-                let why = match answer {
-                    Ok(Some(found)) => {
-                        self.lists_referrers = Some(true);
-                        let found = found.into_iter().map(|found| found.digest).collect();
-                        self.referrers.insert(digest.clone(), found);
-                        continue;
-                    }
-                    Ok(None) if self.lists_referrers.is_none() => {
-                        self.lists_referrers = Some(false);
-                        continue;
-                    }
-                    // The registry does list referrers, so nobody knows what refers to this one.
-                    Ok(None) => "the registry does not list its referrers".to_owned(),
-                    Err(error) if is_lasting(&error) && self.lists_referrers.is_some() => {
-                        in_one_line(&error)
-                    }
-                    // Some registries answer unknown paths with another error than 404.
-                    Err(error) if is_lasting(&error) => {
-                        self.lists_referrers = Some(false);
-                        continue;
-                    }
-                    Err(error) => return Err(error.into()),
-                };
-                problems.insert(digest.clone(), why);
-                reading.add_unreadable(digest.clone(), UnreadableManifest::Refused);
-            }
-        }
-        Ok(())
-    }
 }
 
 /// The digest to which `tag` points. `None` if it does not exist.
@@ -409,14 +356,4 @@ pub(super) async fn digest_now(
 ) -> Result<Option<Digest>, PruneError> {
     let found = repository.head(&TagOrDigest::Tag(tag.clone())).await?;
     Ok(found.map(|found| found.digest))
-}
-
-/// Whether the registry has answered, and would answer the same again: the content is wrong.
-fn is_lasting(error: &RegistryError) -> bool {
-    matches!(
-        error.fault,
-        RegistryFault::Malformed { .. }
-            | RegistryFault::Mismatch { .. }
-            | RegistryFault::Refused { .. }
-    )
 }

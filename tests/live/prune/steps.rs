@@ -12,7 +12,7 @@ const V3: Version = Version::V3;
 #[test_case(V3; "distribution 3")]
 #[ignore = "needs live peers"]
 #[tokio::test]
-async fn what_is_kept_is_whole_after_the_garbage_collection_and_the_rest_is_gone(version: Version) {
+async fn kept_tags_are_whole_after_the_garbage_collection_and_the_rest_is_gone(version: Version) {
     let site = PruneSite::new(version).await;
     let plan = site.plan();
     // Without `--yes`, nothing is deleted.
