@@ -192,6 +192,21 @@ impl std::fmt::Display for SolveFailure {
 
 impl std::error::Error for SolveFailure {}
 
+/// A cache that rbake exported, for one or several targets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ExportedCache {
+    /// The reference, the directory, or `gha:` and the scope.
+    pub(crate) place: String,
+    /// The number of targets whose steps it holds.
+    pub(crate) targets: usize,
+    /// Whether a target of them did not succeed, so that only its finished steps are in the cache.
+    pub(crate) salvaged: bool,
+    /// The bytes of the layers and of the list of steps. `None` if unknown.
+    pub(crate) size: Option<u64>,
+    /// The time that the export took.
+    pub(crate) elapsed: Duration,
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
@@ -199,6 +214,8 @@ pub struct Outcome {
     pub(crate) targets: Vec<(TargetName, std::sync::Arc<TargetOutcome>)>,
     /// What went wrong after the targets, such as the export of a cache that several of them share.
     pub(crate) problems: Vec<Diagnostic>,
+    /// The caches that rbake exported after the targets.
+    pub(crate) caches: Vec<ExportedCache>,
     /// Why the work after the targets was stopped. `None` if it was finished, or if a target was stopped.
     pub(crate) interrupted: Option<CancelReason>,
     /// The wall-clock time of the run.

@@ -166,6 +166,10 @@ pub struct BakeArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
     pub push: Option<bool>,
 
+    /// Export the finished steps of a build that fails to its caches; the default. `--salvage=false` does not
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
+    pub(crate) salvage: Option<bool>,
+
     /// Short for `--set=*.attest=type=sbom,…`
     #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
     pub(crate) sbom: Option<String>,

@@ -8,29 +8,49 @@
 //! The job asks the frontend for each solve once more. The daemon has just made these results, so nothing is built
 //! again. The job answers no secret: a step that would have to run again for lack of a cached result, and needs one,
 //! fails the export and not the image.
+//!
+//! Of a solve that did not succeed, the job returns the results of the steps that finished. The frontend only describes
+//! the build; the daemon builds nothing before it is asked for a result. So the description is cut, and the steps that
+//! failed are not run again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rbake_proto::gateway::SolveRequest;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
+use tracing::Instrument as _;
 
-use super::connection::Connection;
-use super::gateway::{Gateway, JoinedResults};
+use super::connection::{Connection, is_from_peer};
+use super::gateway::{FrontendResult, Gateway, JoinedResults, cut_to_finished};
 use super::id::BuildRef;
 use super::session::Session;
 use super::solve::{Sessions, failure_of};
 use super::spec::{NoCache, SolveCache, SolveSpec};
-use super::wire;
+use super::steps::ReportedSteps;
+use super::{status, wire};
+use crate::event::EventSink;
 use crate::outcome::SolveFailure;
 
-/// A solve that has succeeded, and sessions that serve its directories.
+/// A solve that has ended, and sessions that serve its directories.
 #[derive(Debug, Clone)]
-pub(crate) struct FinishedSolve {
+pub(crate) struct EndedSolve {
     /// The solve.
     pub(crate) spec: SolveSpec,
     /// Its sessions.
     pub(crate) sessions: Sessions,
+    /// Its steps, if it did not succeed: only those that finished are exported.
+    pub(crate) steps: Option<ReportedSteps>,
+}
+
+/// What came of an export.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MergedResponse {
+    /// The exporter's response, which may name the manifest of the cache.
+    pub(crate) response: BTreeMap<String, String>,
+    /// Whether something was exported: there was at least one result.
+    pub(crate) has_results: bool,
 }
 
 /// The export of one cache of several solves.
@@ -43,7 +63,7 @@ pub(crate) struct MergedExport {
     /// Where the cache is written.
     pub(crate) cache: SolveCache,
     /// The solves.
-    pub(crate) solves: Vec<FinishedSolve>,
+    pub(crate) solves: Vec<EndedSolve>,
 }
 
 impl MergedExport {
@@ -53,29 +73,39 @@ impl MergedExport {
         all.flat_map(wire::entitlements).collect()
     }
 
-    /// The requests to the frontend, one for each solve.
-    fn requests(&self) -> impl Iterator<Item = SolveRequest> {
-        self.solves.iter().map(|solve| {
-            let spec = SolveSpec {
-                // The target has just been built without the cache; what it made is what is exported.
-                no_cache: NoCache::Nothing,
-                cache_imports: Vec::new(),
-                attestations: Vec::new(),
-                cache_exports: Vec::new(),
-                exports: Vec::new(),
-                ..solve.spec.clone()
-            };
-            wire::gateway_request(&spec, &solve.sessions.ids_by_directory(&spec))
-        })
+    /// The request to the frontend for a solve.
+    fn request(solve: &EndedSolve) -> SolveRequest {
+        let spec = SolveSpec {
+            // The target has just been built without the cache; what it made is what is exported.
+            no_cache: NoCache::Nothing,
+            cache_imports: Vec::new(),
+            attestations: Vec::new(),
+            cache_exports: Vec::new(),
+            exports: Vec::new(),
+            ..solve.spec.clone()
+        };
+        wire::gateway_request(&spec, &solve.sessions.ids_by_directory(&spec))
     }
 }
 
-/// Runs the job of `merged`. Returns the exporter's response, which names the manifest of the cache. Dropping the
-/// future ends the job.
+/// Runs the job of `merged`. Dropping the future ends the job.
 pub(super) async fn run(
     connection: &Arc<Connection>,
     merged: &MergedExport,
-) -> Result<BTreeMap<String, String>, SolveFailure> {
+    events: &EventSink,
+) -> Result<MergedResponse, SolveFailure> {
+    let Some(first) = merged.solves.first() else {
+        return Ok(MergedResponse::default());
+    };
+    let finished = CancellationToken::new();
+    let progress = status::follow(
+        Arc::clone(connection),
+        merged.build_ref.clone(),
+        first.spec.target.clone(),
+        events.clone(),
+        finished.clone(),
+    );
+    let _progress = AbortOnDropHandle::new(tokio::spawn(progress.in_current_span()));
     let mut control = connection.control();
     let request = wire::cache_request(
         &merged.build_ref,
@@ -87,18 +117,32 @@ pub(super) async fn run(
     let mut outer = std::pin::pin!(outer);
     let mut gateway = Gateway::new(connection, &merged.build_ref);
     let returned = async {
-        let joined = join(&mut gateway, merged).await;
-        gateway.return_joined(joined).await
+        match join(&mut gateway, merged).await {
+            // An empty cache must not replace the one that is there.
+            Ok(joined) if joined.is_empty() => {
+                let nothing = Status::aborted("no finished steps");
+                gateway.return_joined(Err(nothing)).await.map(|()| false)
+            }
+            joined => gateway.return_joined(joined).await.map(|()| true),
+        }
     };
+    let mut has_results = true;
     let ended = tokio::select! {
         ended = &mut outer => ended,
         returned = returned => match returned {
-            Ok(()) => outer.await,
+            Ok(returned) => {
+                has_results = returned;
+                outer.await
+            }
             Err(status) => Err(status),
         },
     };
     match ended {
-        Ok(response) => Ok(response.into_inner().exporter_response),
+        _ if !has_results => Ok(MergedResponse::default()),
+        Ok(response) => Ok(MergedResponse {
+            response: response.into_inner().exporter_response,
+            has_results,
+        }),
         Err(status) => Err(failure_of(connection, &status).await),
     }
 }
@@ -107,8 +151,46 @@ pub(super) async fn run(
 async fn join(gateway: &mut Gateway, merged: &MergedExport) -> Result<JoinedResults, Status> {
     gateway.ping().await?;
     let mut joined = JoinedResults::default();
-    for request in merged.requests() {
-        joined.add(gateway.solve(request).await?);
+    for solve in &merged.solves {
+        let asked = gateway.solve(MergedExport::request(solve)).await;
+        match &solve.steps {
+            None => joined.add(asked?),
+            Some(steps) => match asked {
+                Ok(described) => add_finished(gateway, &described, steps, &mut joined).await?,
+                // The frontend has failed before, or its input has changed since. The others need not suffer from it.
+                Err(status) if is_from_peer(&status) => {
+                    tracing::info!(target.name = %solve.spec.target, cause = %status.message(), "not described again");
+                }
+                Err(status) => return Err(status),
+            },
+        }
     }
     Ok(joined)
+}
+
+/// Adds the results of the steps that finished, of a build that `described` describes.
+async fn add_finished(
+    gateway: &mut Gateway,
+    described: &FrontendResult,
+    steps: &ReportedSteps,
+    joined: &mut JoinedResults,
+) -> Result<(), Status> {
+    let described = described.linked().unwrap_or_default();
+    for definition in described.into_iter().filter_map(|one| one.definition) {
+        let Ok(cut) = cut_to_finished(&definition, steps) else {
+            continue;
+        };
+        tracing::debug!(results = cut.len(), "definition cut to finished steps");
+        for definition in cut {
+            match gateway.solve(wire::definition_request(definition)).await {
+                Ok(result) => joined.add(result),
+                // The daemon may have removed a result meanwhile.
+                Err(status) if is_from_peer(&status) => {
+                    tracing::info!(cause = %status.message(), "a finished step has no result");
+                }
+                Err(status) => return Err(status),
+            }
+        }
+    }
+    Ok(())
 }

@@ -18,11 +18,11 @@ pub mod session;
 mod solve;
 pub mod spec;
 mod status;
+mod steps;
 pub(crate) mod traffic;
 pub mod transport;
 mod wire;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -37,12 +37,13 @@ pub use gateway::FrontendResult;
 use gateway::JobHooks;
 pub(crate) use gateway::{FilesUnreachable, Hold, JobEntry, JobEntryKind, JobFiles, ReadHook};
 pub use id::{BuildRef, SessionId};
-pub(crate) use merge::{FinishedSolve, MergedExport};
+pub(crate) use merge::{EndedSolve, MergedExport, MergedResponse};
 pub use pulse::Patience;
 pub(crate) use session::SessionError;
 pub use session::{Session, SessionBuilder};
 pub use solve::Sessions;
 pub(crate) use spec::SolveSpec;
+pub(crate) use steps::ReportedSteps;
 pub(crate) use traffic::Traffic;
 
 use crate::event::EventSink;
@@ -148,14 +149,14 @@ impl Engine {
         Box::pin(run.instrument(solve::span(&spec))).await
     }
 
-    /// Exports one cache of several solves that have succeeded. Returns the exporter's response. Dropping the future
-    /// ends the job.
+    /// Exports one cache of several solves, and sends progress to `events`. Dropping the future ends the job.
     pub(crate) async fn export_merged(
         &self,
         merged: &MergedExport,
-    ) -> Result<BTreeMap<String, String>, SolveFailure> {
+        events: &EventSink,
+    ) -> Result<MergedResponse, SolveFailure> {
         let span = tracing::info_span!("merged cache", build_ref = %merged.build_ref);
-        Box::pin(merge::run(&self.connection, merged).instrument(span)).await
+        Box::pin(merge::run(&self.connection, merged, events).instrument(span)).await
     }
 
     /// The compressed size of the image `digest` in bytes, all platforms together. `None` if the daemon does not have

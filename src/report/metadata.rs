@@ -133,6 +133,7 @@ mod tests {
         let end = |end: TargetOutcome| std::sync::Arc::new(end);
         Outcome {
             problems: Vec::new(),
+            caches: Vec::new(),
             interrupted: None,
             targets: vec![
                 (

@@ -7,7 +7,7 @@ use super::frame::target_names;
 use super::model::{Model, Row, State, TargetModel, TargetState, Warning};
 use super::style::{Look, StyledLine, TextRole};
 use super::{format, signs, text};
-use crate::outcome::{Outcome, TargetFacts, TargetOutcome};
+use crate::outcome::{ExportedCache, Outcome, TargetFacts, TargetOutcome};
 
 /// If there are more targets than this, each gets only one line.
 const MANY: usize = 12;
@@ -56,7 +56,8 @@ pub(crate) fn lines(
             look,
         ));
     }
-    if built > 0 {
+    lines.extend(outcome.caches.iter().map(|cache| cache_line(cache, look)));
+    if !lines.is_empty() {
         lines.push(StyledLine::new());
     }
     lines.push(whole(model, outcome, built));
@@ -152,6 +153,28 @@ fn target_lines(
         ));
     }
     lines
+}
+
+/// Returns the line of a cache that was exported after the targets.
+fn cache_line(cache: &ExportedCache, look: &Look) -> StyledLine {
+    let (sign, role) = signs::target(TargetState::Succeeded, Duration::ZERO, look);
+    let size = cache.size.map_or(String::new(), format::bytes);
+    let targets = format::count(cache.targets, "target");
+    let holds = if cache.salvaged {
+        format!("finished steps of {targets}")
+    } else {
+        format!("steps of {targets}")
+    };
+    StyledLine::new()
+        .with(role, format!(" {sign} "))
+        .with(TextRole::Strong, "cache")
+        .with(
+            TextRole::Plain,
+            format!("  {:>6}  {size:>7}  ", format::duration(cache.elapsed)),
+        )
+        // Users copy the name, so it is not cut.
+        .with(TextRole::Plain, text::clean_name(&cache.place, 500))
+        .with(TextRole::Quiet, format!("  {holds}"))
 }
 
 /// Returns the line with the totals of the run.
@@ -347,6 +370,20 @@ mod tests {
 
         3 targets built in 0.1s · 23/23 steps cached (100%)
         "#);
+    }
+
+    #[test]
+    fn exported_caches_are_listed() {
+        let cache = |salvaged, size, targets| ExportedCache {
+            place: "registry.example.org/site:cache".to_owned(),
+            targets,
+            salvaged,
+            size,
+            elapsed: Duration::from_millis(1_234),
+        };
+        let line = |cache| cache_line(&cache, &Look::default()).plain();
+        insta::assert_snapshot!(line(cache(false, Some(43_200_000), 3)), @" ✔ cache    1.2s  43.2 MB  registry.example.org/site:cache  steps of 3 targets");
+        insta::assert_snapshot!(line(cache(true, None, 1)), @" ✔ cache    1.2s           registry.example.org/site:cache  finished steps of 1 target");
     }
 
     #[test]

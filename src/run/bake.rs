@@ -13,7 +13,7 @@ use super::directories::Directories;
 use super::docker::{BuildingEngine, DockerEngines};
 use super::gates::{GateCommand, SavedFiles};
 use super::lower::{self, CacheSupport, Setting};
-use super::merged_caches::{self, SharedCache, SharingSolves};
+use super::merged_caches::{self, CacheSolves, ExportWishes, SharedCache};
 use super::publishing::{
     self, Company, Publication, PublicationRules, PublishTools, PublishWishes, Published,
     PublishedCommit, Publishing, TagsWait,
@@ -113,7 +113,7 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
     let Work {
         targets: work,
         caches,
-        sharing,
+        cached,
         publications: _,
     } = work;
     let mut targets = scheduler::run(work, shared.halt.clone(), &stop, &events).await;
@@ -121,7 +121,10 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
         let end = run_gate(&command, &targets, &shared, &clock, &stop).await;
         targets.push((command.name, Arc::new(end)));
     }
-    let exporting = merged_caches::export(&caches, &sharing, &targets, &shared, &stop);
+    let wishes = ExportWishes {
+        salvages: wishes.salvages,
+    };
+    let exporting = merged_caches::export(&caches, &cached, &targets, &shared, wishes, &stop);
     let publishing = finish_publishing(&shared, &targets, &stop);
     let (exported, published) = futures_util::join!(exporting, publishing);
     name_published(&mut targets, &published);
@@ -136,6 +139,7 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
         outcome: Outcome {
             targets,
             problems,
+            caches: exported.caches,
             interrupted: exported.interrupted,
             elapsed: started.elapsed(),
         },
@@ -449,10 +453,10 @@ async fn lowered(
 struct Work {
     /// The targets.
     targets: Vec<(TargetName, scheduler::Work)>,
-    /// The caches that are exported after the targets, because several of them share each.
+    /// The caches that the targets export.
     caches: Vec<SharedCache>,
-    /// The solves of the targets that share a cache.
-    sharing: SharingSolves,
+    /// The solves of the targets that export a cache.
+    cached: CacheSolves,
     /// What rbake publishes.
     publications: BTreeMap<TargetName, Publication>,
 }
@@ -522,11 +526,11 @@ fn work(
         }
     }
     let caches = merged_caches::take(&mut lowered);
-    let mut sharing = SharingSolves::default();
+    let mut cached = CacheSolves::default();
     let run = |(ready, lowered): (Ready, lower::LoweredTarget)| {
         let name = ready.planned.name.clone();
         if merged_caches::exports(&caches, &name) {
-            sharing.add(&ready, &lowered.spec);
+            cached.add(&ready, &lowered.spec);
         }
         let run = TargetRun {
             ready,
@@ -541,7 +545,7 @@ fn work(
     Ok(Work {
         targets: work,
         caches,
-        sharing,
+        cached,
         publications,
     })
 }

@@ -200,6 +200,7 @@ impl Baked {
                     .map(|name| (name.clone(), Arc::clone(&end)))
                     .collect(),
                 problems: Vec::new(),
+                caches: Vec::new(),
                 interrupted: None,
                 elapsed,
             },

@@ -1,10 +1,11 @@
-//! Whether a step of the run had to be executed, because its result was not in any cache.
+//! Which steps of the run ended, and whether one of them had to be executed because its result was not in any cache.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::engine::ReportedSteps;
 use crate::event::{EventKind, EventSink, StatusUpdate};
-use crate::types::Digest;
+use crate::types::{Digest, TargetName};
 
 /// Watches the steps of all targets.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +15,7 @@ pub(super) struct RanSteps(Arc<Mutex<Seen>>);
 struct Seen {
     ended: HashSet<Digest>,
     cached: HashSet<Digest>,
+    reported: BTreeMap<TargetName, ReportedSteps>,
 }
 
 impl RanSteps {
@@ -21,12 +23,31 @@ impl RanSteps {
     pub(super) fn watch(&self, events: &EventSink) -> EventSink {
         let seen = Arc::clone(&self.0);
         events.map(move |kind| {
-            if let EventKind::Progress { update, .. } = &kind {
+            if let EventKind::Progress { target, update } = &kind {
                 let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
                 seen.note(update);
+                if !seen.reported.contains_key(target) {
+                    seen.reported
+                        .insert(target.clone(), ReportedSteps::default());
+                }
+                if let Some(reported) = seen.reported.get_mut(target) {
+                    reported.note(update);
+                }
             }
             kind
         })
+    }
+
+    /// The steps of `target`.
+    pub(super) fn of(&self, target: &TargetName) -> ReportedSteps {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.reported.get(target).cloned().unwrap_or_default()
+    }
+
+    /// Whether a step of any target was found in a cache.
+    pub(super) fn any_cached(&self) -> bool {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.reported.values().any(ReportedSteps::has_cached)
     }
 
     /// Whether a step was executed. A step that was found in a cache may have other intervals of work afterwards, in which
@@ -51,7 +72,7 @@ impl Seen {
 
 /// Whether a vertex is a step of a Dockerfile that makes a layer. Another frontend names its vertices in another way: then
 /// each of them counts.
-fn is_step(name: &str) -> bool {
+pub(super) fn is_step(name: &str) -> bool {
     const OTHERS: [&str; 6] = [
         "[internal]",
         "[auth]",

@@ -30,6 +30,7 @@ mod refusal;
 mod registry_proxy;
 mod releases;
 mod rootless;
+mod salvage;
 mod secrets;
 mod shells;
 mod site;

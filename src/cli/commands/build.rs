@@ -89,6 +89,7 @@ impl EndsSoFar {
         Outcome {
             targets: self.targets.iter().map(end).collect(),
             problems: Vec::new(),
+            caches: Vec::new(),
             interrupted: None,
             elapsed: self.clock.elapsed(),
         }
@@ -327,6 +328,7 @@ fn tell(
     let outcome = Outcome {
         targets,
         problems: Vec::new(),
+        caches: Vec::new(),
         interrupted: None,
         elapsed: Duration::ZERO,
     };

@@ -42,6 +42,11 @@ impl JoinedResults {
         }
     }
 
+    /// Whether there is no ref.
+    pub(in crate::engine) fn is_empty(&self) -> bool {
+        self.refs.is_empty()
+    }
+
     fn push(&mut self, key: String, encoded: Bytes, platform: Value) {
         self.refs.insert(key.clone(), encoded);
         self.platforms.push((key, platform));

@@ -4,6 +4,7 @@
 //! Linked targets need this, because the result of one is the input of another while both jobs are alive; the query
 //! for capabilities needs it, too. Every such job must be given a result or an error, or it waits forever.
 
+mod cut;
 mod files;
 mod joined;
 
@@ -27,6 +28,7 @@ use super::id::BuildRef;
 use super::spec::LinkedResult;
 use crate::outcome::SolveFailure;
 
+pub(super) use cut::cut_to_finished;
 use files::FailedStep;
 pub(crate) use files::{FilesUnreachable, JobEntry, JobEntryKind, JobFiles, ReadHook};
 pub(super) use joined::JoinedResults;

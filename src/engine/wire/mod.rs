@@ -132,6 +132,17 @@ pub(super) fn gateway_request(spec: &SolveSpec, sessions: &SessionIds) -> gatewa
     }
 }
 
+/// The request for the result of an encoded LLB definition. The answer comes when the daemon has the result.
+pub(super) fn definition_request(definition: Bytes) -> gateway::SolveRequest {
+    gateway::SolveRequest {
+        definition,
+        allow_result_return: true,
+        allow_result_array_ref: true,
+        evaluate: true,
+        ..gateway::SolveRequest::default()
+    }
+}
+
 fn frontend_name(frontend: &Frontend) -> &'static str {
     match frontend {
         Frontend::Dockerfile => "dockerfile.v0",

@@ -15,6 +15,10 @@
 //! [gate]
 //! # What must succeed before mutable tags move; see [`gate`].
 //! targets = ["check"]
+//!
+//! [cache]
+//! # Whether a build that fails exports its finished steps to its caches. `RBAKE_SALVAGE` and `--salvage` replace it.
+//! salvage = true
 //! ```
 //!
 //! `RBAKE_IMMUTABLE_TAGS` and `RBAKE_MUTABLE_TAGS` (patterns with commas between them) and `RBAKE_PUBLISH` replace
@@ -53,8 +57,9 @@ const MODE_VARIABLE: &str = "RBAKE_PUBLISH";
 const IMMUTABLE_VARIABLE: &str = "RBAKE_IMMUTABLE_TAGS";
 const MUTABLE_VARIABLE: &str = "RBAKE_MUTABLE_TAGS";
 
-const TABLES: [&str; 2] = ["publish", "gate"];
+const TABLES: [&str; 3] = ["publish", "gate", "cache"];
 const KEYS: [&str; 3] = ["immutable", "mutable", "mode"];
+const CACHE_KEYS: [&str; 1] = ["salvage"];
 
 /// Who pushes images and moves tags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -108,6 +113,8 @@ pub(crate) struct SettingsFile {
     mode: Option<PublishMode>,
     /// What must succeed before mutable tags move.
     pub(crate) gate: GateSettings,
+    /// Whether the finished steps of a failed build are exported to its caches.
+    pub(crate) salvages: Option<bool>,
 }
 
 impl SettingsFile {
@@ -166,6 +173,10 @@ impl SettingsFile {
         }
         if let Some(table) = reader.table(document.as_table(), "gate", "gate") {
             found.gate = GateSettings::read(table, &mut reader);
+        }
+        if let Some(table) = reader.table(document.as_table(), "cache", "cache") {
+            reader.check_keys(table, "cache.", &CACHE_KEYS);
+            found.salvages = reader.boolean(table, "cache", "salvage");
         }
         reader.into_result(found)
     }

@@ -60,6 +60,22 @@ impl Reader {
         Some(Spanned::new(text.to_owned(), span))
     }
 
+    /// Whether `above.key` is true. `None` if it is not in `table`.
+    pub(super) fn boolean(
+        &mut self,
+        table: &dyn TableLike,
+        above: &str,
+        key: &str,
+    ) -> Option<bool> {
+        let item = table.get(key)?;
+        let found = item.as_bool();
+        if found.is_none() {
+            let name = format!("{above}.{key}");
+            self.wrong_type(&name, "true or false", item.type_name(), item.span());
+        }
+        found
+    }
+
     /// The list of texts `key` of `table`. Messages call it `name`.
     pub(super) fn texts(
         &mut self,

@@ -161,6 +161,17 @@ fn wrong_gates_are_errors_at_their_places(text: &str, code: &str, help: &str) {
     assert_eq!(problem.help.first().map_or("", |help| help), help);
 }
 
+#[test]
+fn a_file_may_say_that_nothing_is_salvaged() {
+    let found = |text| parse(text).unwrap().salvages;
+    assert_eq!(found("[cache]\nsalvage = false\n"), Some(false));
+    assert_eq!(found("cache = { salvage = true }\n"), Some(true));
+    assert_eq!(found("[cache]\n"), None);
+}
+
+#[test_case("cache = 3\n", "settings::wrong-type"; "the cache is not a table")]
+#[test_case("[cache]\nsalvage = \"no\"\n", "settings::wrong-type"; "a text")]
+#[test_case("[cache]\nsalvages = true\n", "settings::unknown-key"; "an unknown key of the cache")]
 #[test_case("publish = 3\n", "settings::wrong-type"; "not a table")]
 #[test_case("[[publish]]\n", "settings::wrong-type"; "an array of tables")]
 #[test_case("[publish]\nmode = [\"rbake\"]\n", "settings::wrong-type"; "mode is a list")]

@@ -7,16 +7,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::place::CachePlace;
 use super::{SharedCache, form};
 use crate::engine::Engine;
-use crate::engine::spec::CacheBackend;
-use crate::golang::strconv;
 use crate::outcome::Solved;
-use crate::publish::compare::{CREATED, annotation, with_annotations};
-use crate::registry::{
-    RawManifest, Registries, RegistryError, RegistrySecurity, RemoteRepository, TagOrDigest,
-};
-use crate::types::{Clock, Digest, Environment, ImageRepository, ImageTag, TargetName};
+use crate::publish::compare::{CREATED, annotation};
+use crate::run::shared_context::SharedContext;
+use crate::types::{Clock, Digest, Environment, TargetName};
 
 /// The annotation with what the cache holds.
 const IMAGES: &str = "vnd.rbake.cache.images";
@@ -26,8 +23,7 @@ const TARGETS: &str = "vnd.rbake.cache.target";
 
 /// A cache in a registry, and what this run would store there.
 pub(super) struct StoredCache {
-    repository: RemoteRepository,
-    tag: TagOrDigest,
+    place: CachePlace,
     /// What the cache will hold. `None` if a target makes no image, so that this is not known.
     images: Option<String>,
 }
@@ -37,23 +33,11 @@ impl StoredCache {
     pub(super) async fn of(
         cache: &SharedCache,
         targets: &[(&TargetName, &Solved)],
-        registries: &Registries,
-        engine: &Engine,
+        shared: &SharedContext,
     ) -> Option<Self> {
-        let image = cache.cache.image.as_ref()?;
-        if cache.cache.backend != CacheBackend::Registry {
-            return None;
-        }
-        let insecure = cache.cache.extra.get("registry.insecure");
-        let security = match insecure.and_then(|value| strconv::parse_bool(value)) {
-            Some(true) => RegistrySecurity::Waived,
-            _ => RegistrySecurity::Required,
-        };
-        let repository = ImageRepository::of(image.reference());
         Some(Self {
-            repository: registries.repository(&repository, security),
-            tag: TagOrDigest::Tag(ImageTag::of(image.reference())?),
-            images: images(cache, targets, engine).await,
+            place: CachePlace::in_registry(&cache.cache, &shared.registries)?,
+            images: images(cache, targets, &shared.engine).await,
         })
     }
 
@@ -62,35 +46,19 @@ impl StoredCache {
         let Some(images) = &self.images else {
             return false;
         };
-        match self.repository.get(&self.tag).await {
+        match self.place.manifest().await {
             Ok(Some(manifest)) => annotation(manifest.bytes(), IMAGES).as_ref() == Some(images),
             Ok(None) | Err(_) => false,
         }
     }
 
-    /// Records whose the cache is, after it was exported. The cache is as good without this, so a failure is only logged.
-    pub(super) async fn record(&self, owner: &CacheFacts) {
-        if let Err(error) = self.try_record(owner).await {
-            tracing::warn!(cause = %error, "the cache has no record of its owner");
-        }
-    }
-
-    async fn try_record(&self, owner: &CacheFacts) -> Result<(), RegistryError> {
-        let Some(manifest) = self.repository.get(&self.tag).await? else {
-            return Ok(());
-        };
+    /// The annotations of the cache. Only one that holds all its targets names its images.
+    pub(super) fn facts(&self, owner: &CacheFacts, is_whole: bool) -> Vec<(&'static str, String)> {
         let mut facts = owner.facts.clone();
-        if let Some(images) = &self.images {
-            facts.insert(IMAGES, images.clone());
+        if let Some(images) = self.images.clone().filter(|_| is_whole) {
+            facts.insert(IMAGES, images);
         }
-        let facts: Vec<(&str, &str)> = facts.iter().map(|(k, v)| (*k, v.as_str())).collect();
-        let annotated = with_annotations(manifest.bytes(), &facts).ok();
-        let annotated =
-            annotated.and_then(|bytes| RawManifest::new(manifest.media_type(), bytes.into()).ok());
-        match annotated {
-            Some(annotated) => self.repository.put(&self.tag, &annotated).await,
-            None => Ok(()),
-        }
+        facts.into_iter().collect()
     }
 }
 

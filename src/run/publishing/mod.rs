@@ -59,6 +59,8 @@ pub(crate) struct PublishWishes {
     pub(crate) preflight_only: bool,
     /// Whether mutable tags are not moved, but written down until the run is promoted.
     pub(crate) hold: bool,
+    /// Whether the finished steps of targets that fail are exported to their caches.
+    pub(crate) salvages: bool,
 }
 
 /// Publishes the images of one run.

@@ -8,9 +8,11 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use crate::files;
+use crate::types::regular::read_regular;
 use crate::types::temporary::{Temporary, sweep_at};
 use crate::types::{Digest, descriptors};
 
@@ -185,6 +187,36 @@ impl LayoutDirectory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(LayoutError::io("read", &path)(error)),
         }
+    }
+
+    /// The content of the blob `digest`, whose digest was checked. `None` if it does not exist. Blocks.
+    ///
+    /// Fails if it has more than `limit` bytes.
+    pub(crate) fn read_blob(
+        &self,
+        digest: &Digest,
+        limit: usize,
+    ) -> Result<Option<Bytes>, LayoutError> {
+        if self.blob(digest)?.is_none() {
+            return Ok(None);
+        }
+        let path = self.inside(&self.blob_path(digest));
+        let path = path.map_err(LayoutError::io("read", self.root()))?;
+        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+        let bytes = read_regular(&path, limit).map_err(LayoutError::io("read", &path))?;
+        let actual = digest.of_same_algorithm(&bytes);
+        if actual != *digest {
+            let expected = digest.clone();
+            return Err(LayoutError::WrongDigest { expected, actual });
+        }
+        Ok(Some(bytes.into()))
+    }
+
+    /// Writes a blob, and returns its digest. Blocks.
+    pub(crate) fn write_blob(&self, data: &[u8]) -> Result<Digest, LayoutError> {
+        let mut blob = self.ingest_blob()?;
+        blob.write(data)?;
+        blob.commit(None, None).map(|(digest, _)| digest)
     }
 
     /// The digests of all blobs, sorted.

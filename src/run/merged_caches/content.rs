@@ -1,0 +1,273 @@
+//! What a stored cache holds: the manifest, which lists the layers, and the configuration, which lists the steps.
+//!
+//! BuildKit ignores a configuration of more than 1 MiB. A larger one is stored in parts: the first under the tag of the
+//! cache, the others under tags of their own, which an annotation of the first one lists with their digests.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use super::config::{CONFIG_TYPE, CacheConfig, CannotSplit, IMPORT_LIMIT, READ_LIMIT};
+use super::place::{CachePlace, PlaceError};
+use crate::publish::compare::{annotation, with_annotations};
+use crate::registry::RawManifest;
+use crate::types::{Digest, ImageTag};
+
+/// The annotation with the further parts of a cache: `TAG@DIGEST`, with commas between them.
+pub(super) const PARTS: &str = "vnd.rbake.cache.parts";
+/// The annotation of a further part with the tag of the first one.
+pub(super) const PART_OF: &str = "vnd.rbake.cache.part-of";
+/// What the tag of a further part adds to that of the first one, before its number.
+const PART_TAG: &str = ".part-";
+/// The most further parts that are read.
+const MAX_PARTS: usize = 15;
+
+const IMAGE_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// A cache.
+#[derive(Debug, Clone)]
+pub(super) struct CacheContent {
+    media_type: String,
+    /// The descriptors of the layers, by digest, as they were written.
+    layers: BTreeMap<String, Value>,
+    config: CacheConfig,
+}
+
+/// How a cache was written.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// The bytes of all layers and configurations, each once.
+    pub(super) size: u64,
+    /// The number of parts.
+    pub(super) parts: usize,
+    /// Why the cache is not split although builders will ignore it.
+    pub(super) ignored: Option<CannotSplit>,
+}
+
+/// A descriptor of `manifest` of the configuration, and those of the layers.
+struct Descriptors {
+    config: Value,
+    layers: Vec<Value>,
+}
+
+impl Descriptors {
+    /// The descriptors of a manifest or of an index: BuildKit writes a cache in both forms.
+    fn of(manifest: &RawManifest) -> Result<Self, PlaceError> {
+        let parsed: Map<String, Value> =
+            serde_json::from_slice(manifest.bytes()).map_err(|_| PlaceError::NotACache)?;
+        let is_config = |entry: &Value| entry["mediaType"] == CONFIG_TYPE;
+        let list = |key: &str| {
+            let list = parsed.get(key).and_then(Value::as_array);
+            list.cloned().unwrap_or_default()
+        };
+        let (configs, layers): (Vec<Value>, Vec<Value>) = match parsed.get("config") {
+            Some(config) => (vec![config.clone()], list("layers")),
+            None => list("manifests").into_iter().partition(is_config),
+        };
+        let config = configs.into_iter().find(|entry| is_config(entry));
+        let config = config.ok_or(PlaceError::NotACache)?;
+        Ok(Self { config, layers })
+    }
+
+    fn config_size(&self) -> u64 {
+        self.config["size"].as_u64().unwrap_or_default()
+    }
+
+    fn size(&self) -> u64 {
+        let mut sizes: BTreeMap<&str, u64> = BTreeMap::new();
+        for entry in self.layers.iter().chain([&self.config]) {
+            let digest = entry["digest"].as_str().unwrap_or_default();
+            sizes.insert(digest, entry["size"].as_u64().unwrap_or_default());
+        }
+        sizes
+            .values()
+            .fold(0, |sum, size| sum.saturating_add(*size))
+    }
+}
+
+/// The digests of the further parts that `manifest`, which is the first one, lists.
+pub(in crate::run) fn further_parts(manifest: &[u8]) -> Vec<Digest> {
+    let listed = annotation(manifest, PARTS).unwrap_or_default();
+    let digest = |part: &str| part.split_once('@')?.1.parse().ok();
+    listed
+        .split(',')
+        .filter_map(digest)
+        .take(MAX_PARTS)
+        .collect()
+}
+
+impl CacheContent {
+    /// Reads the cache at `place`, with all its parts. `None` if there is none.
+    pub(super) async fn read(place: &CachePlace) -> Result<Option<Self>, PlaceError> {
+        let Some(first) = place.manifest().await? else {
+            return Ok(None);
+        };
+        let mut content = Self::of(place, &first).await?;
+        for digest in further_parts(first.bytes()) {
+            let part = place.manifest_of(&digest).await?;
+            let part = part.ok_or(PlaceError::Missing(digest))?;
+            content = content.joined(Self::of(place, &part).await?)?;
+        }
+        Ok(Some(content))
+    }
+
+    /// Reads the configuration of `manifest`.
+    async fn of(place: &CachePlace, manifest: &RawManifest) -> Result<Self, PlaceError> {
+        let descriptors = Descriptors::of(manifest)?;
+        let digest = descriptors.config["digest"].as_str();
+        let digest: Option<Digest> = digest.and_then(|digest| digest.parse().ok());
+        let digest = digest.ok_or(PlaceError::NotACache)?;
+        let config = place.blob(&digest, READ_LIMIT).await?;
+        let config = CacheConfig::parse(&config.ok_or(PlaceError::Missing(digest))?)?;
+        let by_digest = |entry: Value| Some((entry["digest"].as_str()?.to_owned(), entry));
+        Ok(Self {
+            media_type: manifest.media_type().to_owned(),
+            layers: descriptors
+                .layers
+                .into_iter()
+                .filter_map(by_digest)
+                .collect(),
+            config,
+        })
+    }
+
+    /// A cache that holds everything of `self` and of `other`, in the form of `self`.
+    pub(super) fn joined(mut self, other: Self) -> Result<Self, PlaceError> {
+        self.config = self.config.joined(&other.config)?;
+        for (digest, entry) in other.layers {
+            self.layers.entry(digest).or_insert(entry);
+        }
+        Ok(self)
+    }
+
+    /// Writes the cache to `place` with `facts` as annotations, in parts if it is too large for one. The first part is
+    /// written last.
+    pub(super) async fn write(
+        self,
+        place: &CachePlace,
+        facts: &[(&str, String)],
+    ) -> Result<Written, PlaceError> {
+        let tag = place.tag().to_owned();
+        let whole = self.config.clone();
+        let split = crate::types::blocking::unblock(move || whole.split(IMPORT_LIMIT)).await;
+        let (configs, ignored) = match split {
+            Ok(configs) => (configs, None),
+            Err(reason) => (vec![self.config.clone()], Some(reason)),
+        };
+        let parts = configs.len();
+        let mut further: Vec<String> = Vec::new();
+        let mut first = None;
+        let mut sizes = 0_u64;
+        for (number, config) in (1..).zip(configs) {
+            let blob = Bytes::from(config.to_json());
+            sizes = sizes.saturating_add(blob.len() as u64);
+            place.put_blob(&blob).await?;
+            let manifest = self.manifest(&config, &blob)?;
+            if number == 1 {
+                first = Some(manifest);
+                continue;
+            }
+            let part = format!("{tag}{PART_TAG}{number}");
+            let Ok(part) = part.parse::<ImageTag>() else {
+                return Err(PlaceError::PartTag(tag));
+            };
+            let facts = with_facts(facts, PART_OF, &tag);
+            let manifest = annotated(&manifest, &facts)?;
+            place.put_manifest(&part, &manifest).await?;
+            further.push(format!("{}@{}", part.as_str(), manifest.digest()));
+        }
+        if let Some(first) = first {
+            let facts = match further.as_slice() {
+                [] => facts.to_vec(),
+                _ => with_facts(facts, PARTS, &further.join(",")),
+            };
+            place.put_first(&annotated(&first, &facts)?).await?;
+        }
+        let layers = self
+            .layers
+            .values()
+            .filter_map(|entry| entry["size"].as_u64());
+        Ok(Written {
+            size: layers.fold(sizes, u64::saturating_add),
+            parts,
+            ignored,
+        })
+    }
+
+    /// The manifest of a part with the configuration `config`, whose text is `blob`.
+    fn manifest(&self, config: &CacheConfig, blob: &Bytes) -> Result<RawManifest, PlaceError> {
+        let mut layers: Vec<&Value> = Vec::new();
+        let mut seen = std::collections::BTreeSet::new();
+        for blob in config.blobs().filter(|blob| seen.insert(*blob)) {
+            layers.extend(self.layers.get(blob));
+        }
+        let descriptor = json!({
+            "mediaType": CONFIG_TYPE,
+            "digest": Digest::sha256(blob).as_str(),
+            "size": blob.len(),
+        });
+        let text = if self.media_type == IMAGE_MANIFEST {
+            json!({
+                "schemaVersion": 2,
+                "mediaType": self.media_type,
+                "config": descriptor,
+                "layers": layers,
+            })
+        } else {
+            layers.push(&descriptor);
+            json!({
+                "schemaVersion": 2,
+                "mediaType": self.media_type,
+                "manifests": layers,
+            })
+        };
+        Ok(RawManifest::new(&self.media_type, text.to_string().into())?)
+    }
+}
+
+fn with_facts<'f>(
+    facts: &[(&'f str, String)],
+    name: &'f str,
+    value: &str,
+) -> Vec<(&'f str, String)> {
+    let mut facts = facts.to_vec();
+    facts.push((name, value.to_owned()));
+    facts
+}
+
+fn annotated(manifest: &RawManifest, facts: &[(&str, String)]) -> Result<RawManifest, PlaceError> {
+    let facts: Vec<(&str, &str)> = facts.iter().map(|(k, v)| (*k, v.as_str())).collect();
+    let bytes = with_annotations(manifest.bytes(), &facts)?;
+    Ok(RawManifest::new(manifest.media_type(), bytes.into())?)
+}
+
+/// Completes the cache that the daemon has just written to `place`: adds `facts` and all of `old`, and splits it if
+/// builders would ignore it. `None` if there is no cache, because the daemon had nothing to write.
+pub(super) async fn complete(
+    place: &CachePlace,
+    old: Option<CacheContent>,
+    facts: &[(&str, String)],
+) -> Result<Option<Written>, PlaceError> {
+    let Some(written) = place.manifest().await? else {
+        return Ok(None);
+    };
+    let descriptors = Descriptors::of(&written)?;
+    if old.is_none() && descriptors.config_size() <= IMPORT_LIMIT as u64 {
+        let annotated = annotated(&written, facts)?;
+        if annotated != written {
+            place.put_first(&annotated).await?;
+        }
+        return Ok(Some(Written {
+            size: descriptors.size(),
+            parts: 1,
+            ignored: None,
+        }));
+    }
+    let new = CacheContent::of(place, &written).await?;
+    let content = match old {
+        Some(old) => new.joined(old)?,
+        None => new,
+    };
+    content.write(place, facts).await.map(Some)
+}

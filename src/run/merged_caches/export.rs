@@ -1,0 +1,236 @@
+//! Exports all caches of a run, one job for each.
+
+use tokio::time::Instant;
+
+use super::content::{CacheContent, complete};
+use super::place::{CachePlace, PlaceError};
+use super::stored::{CacheFacts, StoredCache};
+use super::work::{CacheSolves, ExportWork};
+use super::{SharedCache, job, messages};
+use crate::builder::Notice;
+use crate::diag::Diagnostic;
+use crate::event::EventKind;
+use crate::outcome::{CancelReason, ExportedCache};
+use crate::run::Stop;
+use crate::run::scheduler::{Ends, tell_of_stop};
+use crate::run::shared_context::SharedContext;
+
+/// What the exports of a run do.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::run) struct ExportWishes {
+    /// Whether the finished steps of targets that failed are exported.
+    pub(in crate::run) salvages: bool,
+}
+
+/// What came of the exports.
+#[derive(Default)]
+pub(in crate::run) struct CachesExported {
+    /// The caches that were written.
+    pub(in crate::run) caches: Vec<ExportedCache>,
+    /// What went wrong, without the warnings, which are sent as events.
+    pub(in crate::run) problems: Vec<Diagnostic>,
+    /// Why an export was stopped.
+    pub(in crate::run) interrupted: Option<CancelReason>,
+}
+
+/// What came of one export.
+#[derive(Default)]
+struct OneExported {
+    cache: Option<ExportedCache>,
+    problems: Vec<Diagnostic>,
+    interrupted: Option<CancelReason>,
+}
+
+impl From<Diagnostic> for OneExported {
+    fn from(problem: Diagnostic) -> Self {
+        Self {
+            problems: vec![problem],
+            ..Self::default()
+        }
+    }
+}
+
+/// Exports `caches` until the user stops the run.
+pub(in crate::run) async fn export(
+    caches: &[SharedCache],
+    solves: &CacheSolves,
+    ends: &Ends,
+    shared: &SharedContext,
+    wishes: ExportWishes,
+    stop: &Stop,
+) -> CachesExported {
+    let exports = caches.iter().enumerate().map(|(place, cache)| async move {
+        let work = ExportWork::of(cache, solves, ends, &shared.steps, wishes.salvages)?;
+        let id = format!("cache-{place}");
+        Some(Box::pin(export_one(cache, &work, &id, shared, stop)).await)
+    });
+    let mut exported = CachesExported::default();
+    let found = futures_util::future::join_all(exports).await;
+    for one in found.into_iter().flatten() {
+        exported.interrupted = exported.interrupted.or(one.interrupted);
+        exported.caches.extend(one.cache);
+        for problem in one.problems {
+            if problem.is_error() {
+                exported.problems.push(problem);
+            } else {
+                shared.events.send(EventKind::Notice(problem));
+            }
+        }
+    }
+    if let Some(reason) = &exported.interrupted {
+        tell_of_stop(reason, &shared.events);
+    }
+    exported
+}
+
+async fn export_one(
+    cache: &SharedCache,
+    work: &ExportWork<'_>,
+    id: &str,
+    shared: &SharedContext,
+    stop: &Stop,
+) -> OneExported {
+    let started = Instant::now();
+    let names = messages::names(work.targets());
+    let stored = StoredCache::of(cache, &work.built, shared).await;
+    let is_whole = work.built.len() == cache.targets.len();
+    if let Some(stored) = &stored
+        && is_whole
+        && !shared.steps.any()
+        && stored.is_current().await
+    {
+        tracing::info!(cache = %cache.place(), "the cache holds these images already");
+        return OneExported::default();
+    }
+    let what = if work.has_built() {
+        "the cache"
+    } else {
+        "the finished steps"
+    };
+    let name = format!("export {what} of {names} to {}", cache.place());
+    let notice = Notice::begin(&shared.events, id, &name);
+    let exporting = async {
+        let old = if is_whole {
+            Ok(None)
+        } else {
+            old_content(cache, work, shared).await
+        };
+        let old = match old {
+            Ok(old) => old,
+            Err(reason) => return Ok(Err(messages::kept(cache, &names, reason.as_ref()))),
+        };
+        let keeps = old.is_some();
+        match job::run(cache, work, keeps, shared).await {
+            Ok(true) => Ok(Ok(Some(old))),
+            Ok(false) => Ok(Ok(None)),
+            Err(failure) => Err(failure),
+        }
+    };
+    let exported = tokio::select! {
+        biased;
+        reason = stop.requested() => {
+            notice.end(Some("interrupted"));
+            return OneExported {
+                problems: vec![messages::interrupted(cache, &names)],
+                interrupted: Some(reason),
+                cache: None,
+            };
+        }
+        exported = Box::pin(exporting) => exported,
+    };
+    let failed = exported.as_ref().err();
+    notice.end(failed.map(|failure| failure.message.as_str()));
+    let old = match exported {
+        Ok(Ok(Some(old))) => old,
+        Ok(Ok(None)) => return OneExported::default(),
+        Ok(Err(kept)) => return kept.into(),
+        Err(failure) if work.has_built() => {
+            return messages::failed(cache, &names, failure, shared).into();
+        }
+        Err(failure) => return messages::not_salvaged(cache, &names, failure, shared).into(),
+    };
+    let mut one = OneExported::default();
+    let size = completed(
+        cache,
+        stored,
+        old,
+        is_whole,
+        &names,
+        shared,
+        &mut one.problems,
+    )
+    .await;
+    one.cache = Some(ExportedCache {
+        place: cache.place_plainly(),
+        targets: work.solves.len(),
+        salvaged: work.has_salvage(),
+        size,
+        elapsed: started.elapsed(),
+    });
+    one
+}
+
+/// What the place of `cache` holds, so that an export of a part of the targets does not make it poorer.
+///
+/// # Errors
+/// It cannot be read, and the export would make it poorer. Then the place keeps what it has.
+async fn old_content(
+    cache: &SharedCache,
+    work: &ExportWork<'_>,
+    shared: &SharedContext,
+) -> Result<Option<CacheContent>, Option<PlaceError>> {
+    let read = match CachePlace::of_export(cache, &shared.registries) {
+        Some(place) => CacheContent::read(&place).await.map_err(Some),
+        None if cache.local.is_some() => Ok(None),
+        None => Err(None),
+    };
+    match read {
+        Ok(old) => Ok(old),
+        // An image or an artifact: the export replaces it in any case.
+        Err(Some(PlaceError::NotACache)) => Ok(None),
+        Err(_) if work.replaces_all => Ok(None),
+        Err(reason) => Err(reason),
+    }
+}
+
+/// Completes the cache that was written. Returns its size in bytes, if it is known.
+async fn completed(
+    cache: &SharedCache,
+    stored: Option<StoredCache>,
+    old: Option<CacheContent>,
+    is_whole: bool,
+    names: &str,
+    shared: &SharedContext,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<u64> {
+    let facts = match &stored {
+        Some(stored) => {
+            let environment = &shared.setting.environment;
+            let owner = CacheFacts::of(&cache.targets, environment, &shared.clock);
+            stored.facts(&owner, is_whole)
+        }
+        None => Vec::new(),
+    };
+    let place = CachePlace::of_export(cache, &shared.registries)?;
+    let had_old = old.is_some();
+    match complete(&place, old, &facts).await {
+        Ok(written) => {
+            let written = written?;
+            if written.parts > 1 {
+                tracing::info!(parts = written.parts, cache = %cache.place(), "cache split");
+            }
+            let ignored = written.ignored.as_ref();
+            problems.extend(ignored.map(|reason| messages::too_large(cache, names, reason)));
+            Some(written.size)
+        }
+        // The cache is as good without a record of its owner.
+        Err(error) if !had_old => {
+            tracing::warn!(cause = %error, "the cache was not completed");
+            None
+        }
+        Err(error) => {
+            problems.push(messages::incomplete(cache, &error));
+            None
+        }
+    }
+}

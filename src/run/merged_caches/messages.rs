@@ -1,0 +1,117 @@
+//! What users read about exports of caches.
+
+use super::config::CannotSplit;
+use super::place::PlaceError;
+use super::{SharedCache, ignores_errors};
+use crate::diag::{Class, Diagnostic};
+use crate::outcome::SolveFailure;
+use crate::run::refusal;
+use crate::run::shared_context::SharedContext;
+use crate::types::TargetName;
+use crate::types::causes::in_one_line;
+use crate::types::secret::redact_urls;
+
+/// The problem of an export that failed. It is a warning if all targets ignore errors of the export.
+pub(super) fn failed(
+    cache: &SharedCache,
+    names: &str,
+    failure: SolveFailure,
+    shared: &SharedContext,
+) -> Diagnostic {
+    let mut failure = shared.with_help(failure);
+    refusal::explain(&mut failure, &shared.credentials.origins());
+    let message = format!(
+        "cannot export the cache of {names} to {}: {}",
+        cache.place(),
+        failure.message
+    );
+    let problem = if ignores_errors(&cache.cache) {
+        Diagnostic::warning("run::cache-export", message)
+    } else {
+        Diagnostic::error(Class::Build, "run::cache-export", message)
+    };
+    with_help(problem, failure).note("the results of the targets are not affected")
+}
+
+/// The note that the steps of a failed build were not exported. That is never why a run fails.
+pub(super) fn not_salvaged(
+    cache: &SharedCache,
+    names: &str,
+    failure: SolveFailure,
+    shared: &SharedContext,
+) -> Diagnostic {
+    let mut failure = shared.with_help(failure);
+    refusal::explain(&mut failure, &shared.credentials.origins());
+    let message = format!(
+        "the finished steps of {names} were not exported to {}: {}",
+        cache.place(),
+        failure.message
+    );
+    with_help(
+        Diagnostic::information("run::cache-salvage", message),
+        failure,
+    )
+}
+
+/// The note that a cache was left as it is.
+pub(super) fn kept(cache: &SharedCache, names: &str, reason: Option<&PlaceError>) -> Diagnostic {
+    let message = format!(
+        "the cache at {} was not replaced by the finished steps of {names}",
+        cache.place()
+    );
+    let note = "the builder stopped before it had looked at all steps, and this cache may hold some of them";
+    let problem = Diagnostic::information("run::cache-salvage", message).note(note);
+    match reason {
+        Some(reason) => problem.note(format!(
+            "rbake could not read the cache to keep them: {}",
+            redact_urls(&in_one_line(reason))
+        )),
+        None => problem.note("rbake cannot read a cache of this kind to keep them"),
+    }
+}
+
+/// The warning that a cache was written, but not completed.
+pub(super) fn incomplete(cache: &SharedCache, error: &PlaceError) -> Diagnostic {
+    let message = format!(
+        "the cache at {} holds only the steps of this run: {}",
+        cache.place(),
+        redact_urls(&in_one_line(error))
+    );
+    Diagnostic::warning("run::cache-salvage", message)
+        .note("steps that only the previous cache had run again")
+}
+
+/// The warning that a cache was written, but that builders will not import it.
+pub(super) fn too_large(cache: &SharedCache, names: &str, reason: &CannotSplit) -> Diagnostic {
+    let message = format!(
+        "the cache of {names} at {} is too large to be imported: {reason}",
+        cache.place()
+    );
+    Diagnostic::warning("run::cache-size", message)
+        .note("a builder ignores a cache whose list of steps has more than 1 MiB, and rbake cannot split this one")
+        .help("export less: `mode=min`, fewer targets to one place, or stages with fewer steps")
+}
+
+/// The note that an export was stopped, so that nobody expects the cache.
+pub(super) fn interrupted(cache: &SharedCache, names: &str) -> Diagnostic {
+    let message = format!(
+        "the cache of {names} was not exported to {}: interrupted",
+        cache.place()
+    );
+    Diagnostic::warning("run::cache-export", message)
+}
+
+fn with_help(problem: Diagnostic, failure: SolveFailure) -> Diagnostic {
+    let help = failure.help.into_iter();
+    help.fold(problem, Diagnostic::help)
+}
+
+/// The targets as a phrase: `a`, `b` and `c`.
+pub(super) fn names<'a>(targets: impl Iterator<Item = &'a TargetName>) -> String {
+    let names: Vec<String> = targets.map(|name| format!("`{name}`")).collect();
+    match names.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
