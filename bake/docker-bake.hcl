@@ -61,7 +61,8 @@ function "tags" {
   ]
 }
 
-# Targets that export to one cache ref overwrite each other, so each has a ref and a scope of its own.
+# The services share one cache, which rbake exports once for all that a run builds. Images that other runs build have a
+# cache of their own, because an export replaces what is there.
 function "cache_ref" {
   params = [name, branch]
   result = "${REGISTRY}/cache:${name}-${slug(branch)}"
@@ -148,8 +149,8 @@ target "web" {
     SKIP_CHROMIUM = "0"
   }
   tags       = tags("web")
-  cache-from = cache_from("web")
-  cache-to   = cache_to("web")
+  cache-from = cache_from("site")
+  cache-to   = cache_to("site")
 }
 
 target "celery" {
@@ -157,8 +158,8 @@ target "celery" {
   inherits    = ["_site"]
   target      = "celery"
   tags        = tags("celery")
-  cache-from  = cache_from("celery")
-  cache-to    = cache_to("celery")
+  cache-from  = cache_from("site")
+  cache-to    = cache_to("site")
 }
 
 target "celerybeat" {
@@ -166,8 +167,8 @@ target "celerybeat" {
   inherits    = ["_site"]
   target      = "celerybeat"
   tags        = tags("celerybeat")
-  cache-from  = cache_from("celerybeat")
-  cache-to    = cache_to("celerybeat")
+  cache-from  = cache_from("site")
+  cache-to    = cache_to("site")
 }
 
 target "flower" {
@@ -175,6 +176,6 @@ target "flower" {
   inherits    = ["_site"]
   target      = "flower"
   tags        = tags("flower")
-  cache-from  = cache_from("flower")
-  cache-to    = cache_to("flower")
+  cache-from  = cache_from("site")
+  cache-to    = cache_to("site")
 }

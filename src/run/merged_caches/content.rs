@@ -3,7 +3,7 @@
 //! BuildKit ignores a configuration of more than 1 MiB. A larger one is stored in parts: the first under the tag of the
 //! cache, the others under tags of their own, which an annotation of the first one lists with their digests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -198,7 +198,7 @@ impl CacheContent {
     /// The manifest of a part with the configuration `config`, whose text is `blob`.
     fn manifest(&self, config: &CacheConfig, blob: &Bytes) -> Result<RawManifest, PlaceError> {
         let mut layers: Vec<&Value> = Vec::new();
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         for blob in config.blobs().filter(|blob| seen.insert(*blob)) {
             layers.extend(self.layers.get(blob));
         }
@@ -240,6 +240,19 @@ fn annotated(manifest: &RawManifest, facts: &[(&str, String)]) -> Result<RawMani
     let facts: Vec<(&str, &str)> = facts.iter().map(|(k, v)| (*k, v.as_str())).collect();
     let bytes = with_annotations(manifest.bytes(), &facts)?;
     Ok(RawManifest::new(manifest.media_type(), bytes.into())?)
+}
+
+/// The layers of the cache at `place`. Those of its further parts are not among them. None if it cannot be read.
+pub(super) async fn layers_at(place: &CachePlace) -> BTreeSet<Digest> {
+    let Ok(Some(manifest)) = place.manifest().await else {
+        return BTreeSet::new();
+    };
+    let Ok(descriptors) = Descriptors::of(&manifest) else {
+        return BTreeSet::new();
+    };
+    let layers = descriptors.layers.iter();
+    let digests = layers.filter_map(|layer| layer["digest"].as_str()?.parse().ok());
+    digests.collect()
 }
 
 /// Completes the cache that the daemon has just written to `place`: adds `facts` and all of `old`, and splits it if

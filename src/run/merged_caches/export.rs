@@ -6,7 +6,7 @@ use super::content::{CacheContent, complete};
 use super::place::{CachePlace, PlaceError};
 use super::stored::{CacheFacts, StoredCache};
 use super::work::{CacheSolves, ExportWork};
-use super::{SharedCache, job, messages};
+use super::{SharedCache, job, messages, mounts};
 use crate::builder::Notice;
 use crate::diag::Diagnostic;
 use crate::event::EventKind;
@@ -120,6 +120,7 @@ async fn export_one(
             Err(reason) => return Ok(Err(messages::kept(cache, &names, reason.as_ref()))),
         };
         let keeps = old.is_some();
+        mounts::mount_layers(cache, shared).await;
         match job::run(cache, work, keeps, shared).await {
             Ok(true) => Ok(Ok(Some(old))),
             Ok(false) => Ok(Ok(None)),

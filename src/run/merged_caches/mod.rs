@@ -10,6 +10,7 @@ pub(super) mod content;
 mod export;
 mod job;
 mod messages;
+mod mounts;
 mod place;
 mod stored;
 mod work;

@@ -1,6 +1,6 @@
 //! Publishes the image of a target that was built: its content, and its immutable tags.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::hold::{self, TagsWait};
 use super::late::LatePush;
 use super::publication::Publication;
-use super::uploads::{self, LayerAtRegistry};
+use super::uploads;
 use super::{AtEnd, Company, Publishing, messages, response};
 use crate::engine::spec::{NoCache, SolveExport};
 use crate::engine::{BuildRef, Engine, Sessions, SolveSpec};
@@ -20,7 +20,7 @@ use crate::publisher::{
 };
 use crate::registry::{RawManifest, TagOrDigest};
 use crate::run::shared_context::SharedContext;
-use crate::types::{Digest, ImageTag, TargetName};
+use crate::types::{Digest, ImageRepository, ImageTag, TargetName};
 
 /// How the first solve of a target exports its image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,15 +123,22 @@ impl Publishing {
             let images = built.publication.images.iter();
             images.map(FoundImage::nothing).collect()
         };
-        let missing = || found.iter().filter(|found| found.manifest.is_none());
-        if built.first == FirstExport::Kept && missing().next().is_some() {
-            let images: Vec<&ImageToPublish> = missing().map(|found| found.image).collect();
-            if let Some(export) = built.publication.by_digest(images.iter().copied()) {
-                let layers = layers_at(&images, built, solved).await;
-                let _turn = self.uploads.turn(layers).await;
-                solve_again(built, solved, export).await?;
-            }
+        let missing = found.iter().filter(|found| found.manifest.is_none());
+        let missing: Vec<&ImageToPublish> = missing.map(|found| found.image).collect();
+        let layers = if missing.is_empty() {
+            BTreeSet::new()
+        } else {
+            layers_of(built, solved).await
+        };
+        if built.first == FirstExport::Kept
+            && !missing.is_empty()
+            && let Some(export) = built.publication.by_digest(missing.iter().copied())
+        {
+            let at_registries = uploads::at_registries(&layers, &missing);
+            let _turn = self.uploads.turn(at_registries).await;
+            solve_again(built, solved, export).await?;
         }
+        self.note_layers(&layers, &missing);
         let Some(digest) = solved.digest() else {
             let message = "the builder did not report the digest of the image";
             return Err(SolveFailure::new(FailureKind::Build, message));
@@ -202,6 +209,21 @@ impl Publishing {
         let reports = set.map_err(|error| messages::failure(target, &error))?;
         self.note_whole(whole, reports);
         Ok(())
+    }
+
+    /// Notes that an image with `layers` was pushed to the repositories of `images`.
+    fn note_layers(&self, layers: &BTreeSet<Digest>, images: &[&ImageToPublish]) {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        for image in images {
+            let known = done.layers.entry(image.repository.clone()).or_default();
+            known.extend(layers.iter().cloned());
+        }
+    }
+
+    /// The layers that the run has pushed, by repository.
+    pub(in crate::run) fn pushed_layers(&self) -> BTreeMap<ImageRepository, BTreeSet<Digest>> {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.layers.clone()
     }
 
     /// Notes what became of tags.
@@ -326,32 +348,16 @@ async fn solve_again(
     Ok(())
 }
 
-/// The layers of an image that was built, at the registries of `images`.
-async fn layers_at(
-    images: &[&ImageToPublish],
-    built: &BuiltTarget<'_>,
-    solved: &Solved,
-) -> BTreeSet<LayerAtRegistry> {
+/// The layers of an image that was built.
+async fn layers_of(built: &BuiltTarget<'_>, solved: &Solved) -> BTreeSet<Digest> {
     let reader = BuilderContent(&built.shared.engine);
     let Some(digest) = solved.digest() else {
         return BTreeSet::new();
     };
-    let Some(top) = reader.read(&digest, MANIFEST_LIMIT).await else {
-        return BTreeSet::new();
-    };
-    let layers = uploads::layers(&top, &reader).await;
-    let registries: BTreeSet<&str> = images
-        .iter()
-        .map(|image| image.repository.domain())
-        .collect();
-    registries
-        .into_iter()
-        .flat_map(|registry| {
-            layers
-                .iter()
-                .map(|layer| (registry.to_owned(), layer.clone()))
-        })
-        .collect()
+    match reader.read(&digest, MANIFEST_LIMIT).await {
+        Some(top) => uploads::layers(&top, &reader).await,
+        None => BTreeSet::new(),
+    }
 }
 
 /// The contents that the builder has.

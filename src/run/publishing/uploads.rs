@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::sync::watch;
 
 use crate::publish::compare::MANIFEST_LIMIT;
-use crate::publisher::ContentReader;
+use crate::publisher::{ContentReader, ImageToPublish};
 use crate::types::Digest;
 
 /// The most manifests of an index that are looked at.
@@ -96,6 +96,20 @@ pub(super) async fn layers(top: &[u8], reader: &impl ContentReader) -> BTreeSet<
         }
     }
     layers
+}
+
+/// `layers` at each registry of `images`.
+pub(super) fn at_registries(
+    layers: &BTreeSet<Digest>,
+    images: &[&ImageToPublish],
+) -> BTreeSet<LayerAtRegistry> {
+    let registries = images.iter().map(|image| image.repository.domain());
+    let at = |registry: &str| {
+        let registry = registry.to_owned();
+        let layers = layers.iter().cloned();
+        layers.map(move |layer| (registry.clone(), layer))
+    };
+    registries.flat_map(at).collect()
 }
 
 #[cfg(test)]
