@@ -5,7 +5,7 @@
 //!
 //! 1. [`Deleter::of`] finds out how the registry deletes.
 //! 2. [`RepositoryReader::read`] reads the repository, and `prune::plan` makes the plan.
-//! 3. [`Pruning::begin`] takes a [lease](lease) of the repository, reads it once more and refuses a plan that is out of
+//! 3. [`Pruning::begin`] takes a [lease] of the repository, reads it once more and refuses a plan that is out of
 //!    date. Then it writes the record of all deletions.
 //! 4. [`Pruning::carry_out`] makes the steps. Before each of them it checks again that nothing has come to need what goes.
 //! 5. [`Pruning::verify`] looks up everything that stays.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use test_case::test_case;
 
 use crate::support::github::{FakeGithub, TOKEN};
-use crate::support::project::TestProject;
+use crate::support::project::{CommandOutput, TestProject};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -119,6 +119,168 @@ fn a_missing_login_is_reported() {
         output.stderr.contains("Requires authentication"),
         "{output}"
     );
+}
+
+/// Writes the lease of the prune `run`, which ends in so many minutes.
+fn lease(github: &FakeGithub, run: &str, minutes: i64) {
+    let until = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(minutes);
+    let text = json!({"run": run, "until": until.to_string()});
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": "application/vnd.rbake.lease.v1+json",
+        "layers": [],
+        "annotations": {"vnd.rbake.lease": text.to_string()},
+    });
+    let tag = format!("rbake-prune-{run}");
+    github.package().push(Some(&tag), &manifest, 0);
+}
+
+const OTHER: &str = "20261128T223000Z-0a1b2c3d";
+
+fn prune(github: &FakeGithub, what: &str, more: &[&str]) -> CommandOutput {
+    let repository = format!("{}/acme/web", github.host());
+    let words = ["prune", what, &repository, "--yes", "--max-delete", "100"];
+    project(github).rbake(&[words.as_slice(), more].concat())
+}
+
+#[test]
+fn the_lease_of_another_machine_is_respected_until_it_ends() {
+    let github = FakeGithub::start("orgs");
+    fill(&github);
+    lease(&github, OTHER, 3);
+    let before = tags(&github);
+    let refused = prune(&github, "images", &["--keep-newest", "build-*=2"]);
+    assert_eq!(refused.code, Some(5), "{refused}");
+    assert!(refused.stderr.contains("prune::leased"), "{refused}");
+    assert!(refused.stderr.contains(OTHER), "{refused}");
+    assert_eq!(tags(&github), before);
+
+    // The clocks of the two machines may differ by two minutes.
+    lease(&github, OTHER, -1);
+    let refused = prune(&github, "images", &["--keep-newest", "build-*=2"]);
+    assert_eq!(refused.code, Some(5), "{refused}");
+    lease(&github, OTHER, -10);
+    let done = prune(&github, "images", &["--keep-newest", "build-*=2"]);
+    assert_eq!(done.code, Some(0), "{done}");
+    assert_eq!(tags(&github), ["build-3", "build-4", "latest", "v1"]);
+}
+
+#[test]
+fn an_image_with_the_tag_of_a_lease_stays() {
+    let github = FakeGithub::start("orgs");
+    fill(&github);
+    let tag = format!("rbake-prune-{OTHER}");
+    let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "layers": []});
+    let digest = github.package().push(Some(&tag), &manifest, 90);
+    let done = prune(&github, "images", &["--keep-newest", "build-*=2"]);
+    assert_eq!(done.code, Some(0), "{done}");
+    assert_eq!(github.package().tags.get(&tag), Some(&digest));
+}
+
+#[test]
+fn a_manifest_of_an_unknown_type_closes_the_repository() {
+    let github = FakeGithub::start("orgs");
+    fill(&github);
+    let odd = json!({"schemaVersion": 2, "mediaType": "application/vnd.example+json"});
+    github.package().push(None, &odd, 90);
+    let versions = github.package().versions.len();
+    let output = prune(&github, "images", &["--keep-newest", "build-*=2"]);
+    assert_eq!(output.code, Some(5), "{output}");
+    assert!(output.stderr.contains("error[prune::closed]"), "{output}");
+    assert!(
+        output.stderr.contains("application/vnd.example+json"),
+        "{output}"
+    );
+    assert_eq!(github.package().versions.len(), versions);
+}
+
+#[test]
+fn an_index_with_a_lost_child_is_pruned_like_others() {
+    let github = FakeGithub::start("orgs");
+    fill(&github);
+    let digest = github.package().tags["build-2"].clone();
+    let index = github.package().versions[&digest].bytes.clone();
+    let index: Value = serde_json::from_slice(&index).unwrap();
+    let child = index["manifests"][1]["digest"].as_str().unwrap();
+    github.package().versions.remove(child);
+    let output = prune(&github, "images", &["--keep-newest", "build-*=2"]);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert_eq!(tags(&github), ["build-3", "build-4", "latest", "v1"]);
+}
+
+/// Writes a cache with these annotations.
+fn cache(github: &FakeGithub, tag: &str, annotations: &Value, days: i64) {
+    let digest = format!("sha256:{}", "1".repeat(64));
+    let config = json!({
+        "mediaType": "application/vnd.buildkit.cacheconfig.v0",
+        "digest": digest,
+        "size": 1000,
+    });
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": config,
+        "layers": [],
+        "annotations": annotations,
+        "name": tag,
+    });
+    github.package().push(Some(tag), &manifest, days);
+}
+
+#[test]
+fn caches_stay_by_their_owners_and_parts_of_one_cache_together() {
+    let github = FakeGithub::start("users");
+    fill(&github);
+    cache(
+        &github,
+        "cache-main",
+        &json!({"vnd.rbake.cache.branch": "main"}),
+        90,
+    );
+    cache(
+        &github,
+        "cache-feature",
+        &json!({"vnd.rbake.cache.branch": "feature"}),
+        80,
+    );
+    for number in 1..=3 {
+        let owner = json!({
+            "vnd.rbake.cache.pull-request": number.to_string(),
+            "vnd.rbake.cache.branch": "main",
+        });
+        let tag = format!("cache-pr-{number}");
+        cache(&github, &tag, &owner, 60 - number);
+        cache(&github, &format!("{tag}-2"), &owner, 60 - number);
+    }
+    cache(&github, "cache-old", &json!({}), 90);
+    let output = prune(&github, "cache", &["--keep-pull-requests", "2"]);
+    assert_eq!(output.code, Some(0), "{output}");
+    let left = |github: &FakeGithub| -> Vec<String> {
+        let tags = tags(github).into_iter();
+        tags.filter(|tag| tag.starts_with("cache-")).collect()
+    };
+    let expected = [
+        "cache-main",
+        "cache-old",
+        "cache-pr-2",
+        "cache-pr-2-2",
+        "cache-pr-3",
+        "cache-pr-3-2",
+    ];
+    assert_eq!(left(&github), expected);
+    let words = [
+        "--keep-pull-requests",
+        "1",
+        "--unowned",
+        "--keep-branch",
+        "ma*",
+    ];
+    let output = prune(&github, "cache", &words);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert_eq!(left(&github), ["cache-main", "cache-pr-3", "cache-pr-3-2"]);
+    // Images are none of its business.
+    assert!(tags(&github).contains(&"build-1".to_owned()));
 }
 
 #[test]

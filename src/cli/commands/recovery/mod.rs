@@ -63,7 +63,7 @@ struct ResumeArgs {
 #[command(
     name = "rbake undo",
     about = "Take back the tags of a run",
-    long_about = "Take back the tags of a run: those that it moved point where they did before, and those that it made are removed. A tag that somebody else has moved since then stays.",
+    long_about = "Take back the tags of a run: those that it moved point where they did before, and those that it made are removed. A tag that somebody else has moved since then stays. RUN may also be the name of a prune on this machine: then what the registry still has is put back.",
     max_term_width = 100
 )]
 struct UndoArgs {
