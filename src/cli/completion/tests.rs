@@ -65,6 +65,13 @@ fn targets_and_groups_are_described() {
 }
 
 #[test]
+fn gates_are_targets() {
+    assert_eq!(values(&["web", "--gate", "wo"]), ["worker"]);
+    assert_eq!(values(&["web", "--gate-image=wo"]), ["worker"]);
+    assert_eq!(values(&["--allow", "gate"]), ["gate.run"]);
+}
+
+#[test]
 fn verbs_are_offered_as_first_words_only_and_targets_take_precedence() {
     assert_eq!(values(&["b"]), ["bake", "builder"]);
     assert_eq!(values(&["web", "b"]), [""; 0]);

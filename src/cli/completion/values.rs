@@ -63,6 +63,7 @@ pub(super) const ALLOW: Words = &[
     ("fs=", "reading and writing a path"),
     ("fs.read=", "reading a path"),
     ("fs.write=", "writing a path"),
+    ("gate.run", "the command of a gate in `rbake.toml`"),
 ];
 const PROVENANCE: Words = &[
     ("true", "attach provenance"),
@@ -151,7 +152,8 @@ impl<'e> KnownNames<'e> {
             "builder" => Candidates::of(self.builders()),
             "call" => words(CALL),
             "export_special" => words(EXPORT_SPECIAL),
-            "files" | "log_file" | "metadata_file" => Candidates::files(),
+            "files" | "gate_save_to" | "log_file" | "metadata_file" => Candidates::files(),
+            "gate_images" | "gates" => Candidates::of(self.targets(line)),
             "list" => words(LIST),
             "on_failure" => words(ON_FAILURE),
             "policy" => words(POLICY),
