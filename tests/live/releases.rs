@@ -169,6 +169,30 @@ impl Site {
     }
 }
 
+/// A journal of an earlier attempt may be that of a run with other tags, for example of a repository that was renamed. A
+/// promotion that continued it would record those as its own, and an undo would move them.
+#[test]
+#[ignore = "needs live peers"]
+fn an_attempt_with_tags_that_the_held_run_does_not_have_is_not_continued() {
+    let site = Site::new(V3);
+    let (run, old, new) = held(&site);
+    let attempt = "20261128T000000Z-00000001";
+    let lines = format!(
+        "{{\"journal\":1,\"run\":\"{attempt}\",\"started\":\"2026-11-28T00:00:00Z\",\"rbake\":\"0.1.0\",\"promotes\":\"{run}\"}}\n\
+         {{\"state\":\"planned\",\"image\":\"{}/site/other\",\"tag\":\"latest\",\"class\":\"mutable\",\"was\":null,\"to\":\"{}\"}}\n\
+         {{\"status\":\"moving\"}}\n",
+        site.address,
+        old.unwrap(),
+    );
+    let journals = site.project.home().join(".local/state/rbake/journals");
+    let file = journals.join(format!("{attempt}.jsonl"));
+    std::fs::write(&file, &lines).unwrap();
+    let output = site.rbake(&["promote", &run, "--yes"]);
+    assert_eq!(site.digest("site/web:latest"), new, "{output}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), lines);
+    assert!(!output.stderr.contains(attempt), "{output}");
+}
+
 /// The run that a message names.
 fn run_in(output: &CommandOutput) -> String {
     let text = format!("{}{}", output.stderr, output.stdout);
