@@ -3,6 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::Credential;
+
+/// The longest user name that is shown.
+const LONGEST_ACCOUNT: usize = 32;
+
 /// The origins of the credentials of each registry that was asked for.
 pub(crate) type Origins = BTreeMap<String, BTreeSet<Origin>>;
 
@@ -20,6 +25,8 @@ pub(crate) enum Origin {
         /// Whether its path matches none of the repositories that the credential is for. `false` if these are not
         /// known.
         astray: bool,
+        /// The user name, if it was sent and can be shown.
+        account: Option<String>,
     },
     /// A credential helper.
     Helper {
@@ -27,6 +34,8 @@ pub(crate) enum Origin {
         source: String,
         /// The program.
         program: String,
+        /// The user name, if it was sent and can be shown.
+        account: Option<String>,
     },
     /// There is an entry, but its content is not a credential.
     Malformed {
@@ -51,7 +60,29 @@ pub(crate) enum Origin {
     Nowhere,
 }
 
-impl Origin {}
+impl Origin {
+    /// The same with the account of `credential`. A user name that may itself be a token is left out.
+    pub(super) fn with_account_of(mut self, credential: &Credential) -> Self {
+        let (name, _) = credential.as_pair();
+        let is_shown = !name.is_empty()
+            && name.len() <= LONGEST_ACCOUNT
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"._-+@".contains(&b));
+        if let Self::Entry { account, .. } | Self::Helper { account, .. } = &mut self {
+            *account = is_shown.then(|| name.to_owned());
+        }
+        self
+    }
+}
+
+/// Writes the account, if it is known.
+fn write_account(f: &mut fmt::Formatter<'_>, account: Option<&String>) -> fmt::Result {
+    match account {
+        Some(account) => write!(f, " (account `{account}`)"),
+        None => Ok(()),
+    }
+}
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,22 +92,31 @@ impl fmt::Display for Origin {
                 source,
                 key,
                 astray,
+                account,
             } => {
                 let key = shown(key);
                 write!(
                     f,
                     "rbake used the credential in the entry `{key}` of {source}"
                 )?;
+                write_account(f, account.as_ref())?;
                 if *astray {
                     f.write_str(", but no entry there matches the repository")?;
                 }
                 Ok(())
             }
-            Self::Helper { source, program } => write!(
-                f,
-                "rbake used the credential from `{}`, which {source} names",
-                shown(program)
-            ),
+            Self::Helper {
+                source,
+                program,
+                account,
+            } => {
+                let program = shown(program);
+                write!(
+                    f,
+                    "rbake used the credential from `{program}`, which {source} names"
+                )?;
+                write_account(f, account.as_ref())
+            }
             Self::Malformed { source, key } => write!(
                 f,
                 "rbake sent no credential: the entry `{}` of {source} is malformed",
@@ -91,6 +131,38 @@ impl fmt::Display for Origin {
                 shown(program)
             ),
             Self::Nowhere => f.write_str("no credential is configured for it"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Secret;
+
+    #[test]
+    fn an_account_that_may_be_a_token_is_not_shown() {
+        let shown = |username: &str| {
+            let credential = Credential::Basic {
+                username: username.to_owned(),
+                password: Secret::new("p".to_owned()),
+            };
+            let origin = Origin::Helper {
+                source: "`c`".to_owned(),
+                program: "h".to_owned(),
+                account: None,
+            };
+            origin.with_account_of(&credential).to_string()
+        };
+        let helper = "rbake used the credential from `h`, which `c` names";
+        assert_eq!(shown("keeper"), format!("{helper} (account `keeper`)"));
+        for hidden in [
+            "",
+            "0123456789012345678901234567890123456789",
+            "a\u{1b}[0m",
+            "a b",
+        ] {
+            assert_eq!(shown(hidden), helper, "{hidden}");
         }
     }
 }

@@ -175,6 +175,7 @@ impl Provider {
         let found = self.look_up(host, scopes, repositories).await;
         log_found(host, &found);
         let (credential, origin) = found?;
+        let origin = origin.with_account_of(&credential);
         let origins = self.0.origins.lock();
         let mut origins = origins.unwrap_or_else(PoisonError::into_inner);
         origins.entry(host.to_string()).or_default().insert(origin);
@@ -492,7 +493,7 @@ mod tests {
         let file = dir.path().join("config.json");
         assert_eq!(
             told("h"),
-            "rbake used the credential in the entry `h` of `DOCKER_AUTH_CONFIG`"
+            "rbake used the credential in the entry `h` of `DOCKER_AUTH_CONFIG` (account `u`)"
         );
         assert_eq!(
             told("g"),

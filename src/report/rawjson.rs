@@ -9,8 +9,11 @@ use std::time::{Duration, SystemTime};
 
 use super::model::{Model, ModelChange};
 use super::status_json::SolveStatus;
-use super::view::{Out, View};
-use crate::event::{Event, EventKind, LocalWork, StatusUpdate, Vertex, VertexProgress};
+use super::view::{self, Out, View};
+use crate::diag::Diagnostic;
+use crate::event::{
+    Event, EventKind, LocalWork, StatusUpdate, Vertex, VertexProgress, VertexWarning,
+};
 use crate::types::{Clock, Digest, TargetName, terminal};
 
 /// The view for programs, for `--progress=rawjson`.
@@ -78,6 +81,9 @@ impl View for RawJson {
     ) -> io::Result<()> {
         let (target, update) = match &event.kind {
             EventKind::Progress { target, update } => (Some(target), update.clone()),
+            EventKind::Notice(notice) if view::concerns_cache(notice) => {
+                (None, Arc::new(warning(notice)))
+            }
             EventKind::Local(work) => (work.target.as_ref(), Arc::new(self.local(work, model))),
             _ => return Ok(()),
         };
@@ -101,6 +107,22 @@ impl View for RawJson {
 
     fn close(&mut self, _: &Model, _: Duration, out: Out<'_>) -> io::Result<()> {
         out.flush()
+    }
+}
+
+/// A warning that does not belong to a vertex of the daemon, in the form of one that does.
+fn warning(notice: &Diagnostic) -> StatusUpdate {
+    let detail = notice.notes.iter().chain(&notice.help).cloned();
+    StatusUpdate {
+        warnings: vec![VertexWarning {
+            vertex: Digest::sha256(format!("notice {}", notice.code).as_bytes()),
+            level: 1,
+            short: format!("{}: {}", notice.code, notice.message),
+            detail: detail.collect(),
+            url: String::new(),
+            source: None,
+        }],
+        ..StatusUpdate::default()
     }
 }
 

@@ -16,7 +16,7 @@ use super::style::Look;
 use super::tty::{AskSize, Tty};
 use super::view::View;
 use super::{annotations, failure, summary};
-use crate::diag::SourceMap;
+use crate::diag::{SourceMap, Style};
 use crate::event::EventSink;
 use crate::outcome::{Outcome, TargetFacts};
 use crate::types::Clock;
@@ -179,7 +179,10 @@ fn view_of(options: &Options) -> Box<dyn View> {
         (Mode::Tty, Some(size)) => Box::new(Tty::new(look, size.clone(), sources)),
         (Mode::Tty, None) => Box::new(Tty::new(look, Arc::new(|| None), sources)),
         (Mode::Plain, _) => Box::new(Plain::new(look, sources)),
-        (Mode::Quiet, _) => Box::new(Quiet),
+        (Mode::Quiet, _) => Box::new(Quiet::new(Style {
+            color: options.look.color,
+            ..Style::default()
+        })),
         (Mode::RawJson, _) => Box::new(RawJson::new(options.clock.clone())),
         (Mode::Bars, size) => Box::new(Bars::new(look, size.is_some())),
     }

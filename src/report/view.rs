@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::model::{Model, ModelChange, RowId, State};
+use crate::diag::{Diagnostic, Severity};
 use crate::event::Event;
 
 /// The output that a view writes to.
@@ -28,6 +29,18 @@ pub(super) trait View: Send {
 
     /// Ends the view. What is written after it must start on a new line.
     fn close(&mut self, model: &Model, now: Duration, out: Out<'_>) -> io::Result<()>;
+}
+
+/// Whether a warning is about a cache. Every view shows these, because they explain a build that is slow.
+pub(super) fn concerns_cache(notice: &Diagnostic) -> bool {
+    const CODES: [&str; 5] = [
+        "run::cache-export",
+        "run::cache-import",
+        "run::cache-salvage",
+        "run::cache-size",
+        "run::no-local-cache",
+    ];
+    notice.severity == Severity::Warning && CODES.contains(&notice.code)
 }
 
 /// Rows that have ended, kept until it is clear that they do not start again.

@@ -93,6 +93,7 @@ mod tests {
             source: source(),
             key: key(),
             astray: false,
+            account: Some("keeper".to_owned()),
         };
         let unread = Origin::Unread { source: source() };
         [
@@ -118,7 +119,7 @@ mod tests {
                 None
             ),
             [
-                "`h:5000`: rbake used the credential in the entry `h:5000/proj-a` of `/c/config.json`",
+                "`h:5000`: rbake used the credential in the entry `h:5000/proj-a` of `/c/config.json` (account `keeper`)",
                 "`docker login h:5000` stores another credential"
             ]
         );

@@ -308,6 +308,7 @@ impl DockerConfig {
         let origin = Origin::Helper {
             source: self.source.clone(),
             program: program.clone(),
+            account: None,
         };
         let place = CredentialPlace::Helper {
             program,
@@ -338,6 +339,7 @@ impl DockerConfig {
                             source,
                             key,
                             astray,
+                            account: None,
                         },
                     );
                 }

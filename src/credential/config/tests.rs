@@ -106,6 +106,7 @@ fn an_empty_or_malformed_entry_does_not_hide_another() {
             source: source.clone(),
             key,
             astray: false,
+            account: None,
         }
     );
     for key in ["g", "k"] {
