@@ -13,7 +13,7 @@ use super::directories::Directories;
 use super::docker::{BuildingEngine, DockerEngines};
 use super::gates::{GateCommand, SavedFiles};
 use super::lower::{self, CacheSupport, Setting};
-use super::merged_caches::{self, CacheSolves, ExportWishes, SharedCache};
+use super::merged_caches::{self, CacheSolves, SharedCache};
 use super::publishing::{
     self, Company, Publication, PublicationRules, PublishTools, PublishWishes, Published,
     PublishedCommit, Publishing, TagsWait,
@@ -110,21 +110,14 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
             return stopped(&reason);
         }
     };
-    let Work {
-        targets: work,
-        caches,
-        cached,
-        publications: _,
-    } = work;
-    let mut targets = scheduler::run(work, shared.halt.clone(), &stop, &events).await;
+    let mut targets = scheduler::run(work.targets, shared.halt.clone(), &stop, &events).await;
     if let Some(command) = command {
         let end = run_gate(&command, &targets, &shared, &clock, &stop).await;
         targets.push((command.name, Arc::new(end)));
     }
-    let wishes = ExportWishes {
-        salvages: wishes.salvages,
-    };
-    let exporting = merged_caches::export(&caches, &cached, &targets, &shared, wishes, &stop);
+    let salvages = wishes.salvages;
+    let (caches, cached) = (&work.caches, &work.cached);
+    let exporting = merged_caches::export(caches, cached, &targets, &shared, salvages, &stop);
     let publishing = finish_publishing(&shared, &targets, &stop);
     let (exported, published) = futures_util::join!(exporting, publishing);
     name_published(&mut targets, &published);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::lower::LocalCache;
+use super::merged_caches::further_parts_in;
 use crate::diag::Diagnostic;
 use crate::engine::session::content::{
     CacheSource, ContentStores, IndexName, LayoutDirectory, LayoutError, StoreAccess, find_cache,
@@ -46,6 +47,7 @@ pub(super) fn open(
             } => match find_cache(dir, tag, digest.as_ref()) {
                 CacheSource::Found { layout, digest } => {
                     name_digest(spec, name, tag, &digest);
+                    add_parts(spec, name, &digest, &further_parts_in(&layout, &digest));
                     stores
                         .entry(store_id(name))
                         .or_insert(StoreAccess::Read(layout));
@@ -118,6 +120,28 @@ fn name_digest(spec: &mut SolveSpec, src: &str, tag: &str, digest: &Digest) {
     }
 }
 
+/// Adds the further parts of a large cache after its first one.
+fn add_parts(spec: &mut SolveSpec, src: &str, first: &Digest, parts: &[Digest]) {
+    let is_first = |entry: &crate::engine::spec::SolveCache| {
+        is_at(entry, src)
+            && entry
+                .extra
+                .get("digest")
+                .is_some_and(|own| own == first.as_str())
+    };
+    let Some(at) = spec.cache_imports.iter().position(is_first) else {
+        return;
+    };
+    let Some(entry) = spec.cache_imports.get(at).cloned() else {
+        return;
+    };
+    for (number, part) in (1..).zip(parts) {
+        let mut entry = entry.clone();
+        entry.extra.insert("digest".to_owned(), part.to_string());
+        spec.cache_imports.insert(at + number, entry);
+    }
+}
+
 /// Removes the import from `src`, of which there is no cache.
 fn leave_out(spec: &mut SolveSpec, src: &str) {
     if let Some(at) = spec
@@ -129,13 +153,19 @@ fn leave_out(spec: &mut SolveSpec, src: &str) {
     }
 }
 
+/// Before the first build of a project, there is no cache, which is a note. Everything else is a warning.
 fn missing(spec: &SolveSpec, dir: &Path, reason: &str) -> Diagnostic {
     let message = format!(
         "target `{}`: no cache is imported from `{}`: {reason}",
         spec.target,
         dir.display()
     );
+    let is_empty = std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+    if is_empty || !dir.exists() {
+        return Diagnostic::information("run::no-local-cache", message);
+    }
     Diagnostic::warning("run::no-local-cache", message)
+        .note("steps that are only in this cache run again")
 }
 
 impl ServedCaches {

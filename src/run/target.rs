@@ -93,9 +93,10 @@ impl TargetRun {
             own = own.attach(Arc::new(files.clone())).shared_key(key.clone());
         }
         // Opening a session takes a round trip, so all are opened at the same time.
-        let (served, own) = futures_util::join!(
+        let (served, own, spec) = futures_util::join!(
             directories.serve(wanted),
             own.open(self.shared.engine.connection()),
+            CacheImports::with_parts(&self.shared, spec),
         );
         let (served, own) = (
             served.map_err(|error| lost(&error))?,

@@ -1,5 +1,6 @@
 //! Caches that are not in a registry: directories, the image itself, GitHub's service.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -80,9 +81,8 @@ async fn an_image_keeps_its_own_cache() {
     survives_a_wipe(project, &["--push"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs live peers"]
-async fn the_service_of_github_keeps_a_cache() {
+/// Adds the address of the service, and a token for it.
+fn with_githubs_cache(project: TestProject) -> TestProject {
     let url = peers::peer("RBAKE_TEST_GHA_CACHE_URL");
     let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
     let claims =
@@ -92,15 +92,24 @@ async fn the_service_of_github_keeps_a_cache() {
         part(r#"{"alg":"none","typ":"JWT"}"#),
         part(claims)
     );
+    project
+        .env(
+            "ACTIONS_CACHE_URL",
+            format!("{}/", url.trim_end_matches('/')),
+        )
+        .env("ACTIONS_RUNTIME_TOKEN", token)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn the_service_of_github_keeps_a_cache() {
     let scope = format!("test-{}", std::process::id());
     let project = project()
         .file(
             "docker-bake.hcl",
             format!("target \"default\" {{\n  cache-from = [\"type=gha,scope={scope}\"]\n  cache-to = [\"type=gha,scope={scope},mode=max\"]\n}}\n"),
-        )
-        .env("ACTIONS_CACHE_URL", format!("{}/", url.trim_end_matches('/')))
-        .env("ACTIONS_RUNTIME_TOKEN", token);
-    survives_a_wipe(project, &[]).await;
+        );
+    survives_a_wipe(with_githubs_cache(project), &[]).await;
 }
 
 #[test]
@@ -191,9 +200,9 @@ fn four_targets(from: &str, to: &str) -> TestProject {
 
 /// Builds all targets on one builder, then each one alone on an empty builder of its own, and checks that each RUN, COPY
 /// and WORKDIR step comes from the shared cache.
-async fn each_target_is_cached_alone(from: &str, to: &str) {
+async fn each_target_is_cached_alone(project: TestProject) {
     let first = Buildkitd::start_with_images().await;
-    let mut project = four_targets(from, to).env("BUILDKIT_HOST", first.endpoint());
+    let mut project = project.env("BUILDKIT_HOST", first.endpoint());
     let output = succeeds(project.rbake(&[]));
     assert!(!output.stderr.contains("shared-cache"), "{output}");
     drop(first);
@@ -236,13 +245,21 @@ async fn one_registry_cache_serves_four_targets() {
         "type=registry,ref={registry}/shared-{}:cache",
         std::process::id()
     );
-    each_target_is_cached_alone(&cache, &cache).await;
+    each_target_is_cached_alone(four_targets(&cache, &cache)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
 async fn one_directory_serves_four_targets() {
-    each_target_is_cached_alone("type=local,src=cache", "type=local,dest=cache").await;
+    let project = four_targets("type=local,src=cache", "type=local,dest=cache");
+    each_target_is_cached_alone(project).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn one_scope_of_githubs_cache_serves_four_targets() {
+    let cache = format!("type=gha,scope=shared-{}", std::process::id());
+    each_target_is_cached_alone(with_githubs_cache(four_targets(&cache, &cache))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -332,5 +349,46 @@ async fn an_interrupt_during_the_export_of_a_shared_cache_ends_the_run() {
     let output = &ended.stderr;
     for words in ["2 targets built", "was not exported to", "interrupted"] {
         assert!(output.contains(words), "{words}: {output}");
+    }
+}
+
+// BuildKit loses links of such a cache unless rbake gives it one last record.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn targets_whose_steps_share_several_inputs_are_cached_alone() {
+    let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR");
+    let cache = format!(
+        "type=registry,ref={registry}/shared-inputs-{}:c",
+        std::process::id()
+    );
+    let mounts = "--mount=type=bind,from=m0,target=/m0 --mount=type=bind,from=m1,target=/m1";
+    let mut dockerfile =
+        "FROM scratch AS m0\nCOPY f0 /\nFROM scratch AS m1\nCOPY f1 /\n".to_owned();
+    let mut definition =
+        "group \"default\" {\n  targets = [\"t0\", \"t1\", \"t2\"]\n}\n".to_owned();
+    for target in ["t0", "t1", "t2"] {
+        write!(dockerfile, "FROM busybox AS {target}\n").unwrap();
+        for step in 0..3 {
+            write!(dockerfile, "RUN {mounts} echo {target} > /x{step}\n").unwrap();
+        }
+        write!(definition, "target \"{target}\" {{\n  target = \"{target}\"\n  cache-from = [\"{cache}\"]\n  cache-to = [\"{cache},mode=max\"]\n}}\n").unwrap();
+    }
+    let first = Buildkitd::start_with_images().await;
+    let mut project = TestProject::new()
+        .file("Dockerfile", dockerfile)
+        .file("docker-bake.hcl", definition)
+        .file("f0", "0")
+        .file("f1", "1")
+        .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
+        .env("BUILDKIT_HOST", first.endpoint());
+    let _ = succeeds(project.rbake(&[]));
+    drop(first);
+    for _ in 0..2 {
+        for target in ["t0", "t1", "t2"] {
+            let empty = Buildkitd::start_with_images().await;
+            project = project.env("BUILDKIT_HOST", empty.endpoint());
+            let output = succeeds(project.rbake(&[target, "--set", "*.cache-to="]));
+            assert!(output.stderr.contains("5/5 cached"), "{output}");
+        }
     }
 }

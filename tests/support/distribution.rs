@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, CONTENT_TYPE, LOCATION};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
@@ -252,7 +252,8 @@ impl RegistryContents {
         self.put(repository, tag, manifest).await;
     }
 
-    async fn put(&self, repository: &str, name: &str, manifest: Bytes) {
+    /// Writes `manifest` under `name`, a tag or its digest.
+    pub(crate) async fn put(&self, repository: &str, name: &str, manifest: Bytes) {
         let json: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
         let request = Request::builder()
             .method(Method::PUT)
@@ -265,6 +266,30 @@ impl RegistryContents {
             .unwrap();
         let answer = self.client.request(request).await.unwrap();
         assert_eq!(answer.status(), StatusCode::CREATED);
+    }
+
+    /// Uploads a blob, and returns its digest.
+    pub(crate) async fn put_blob(&self, repository: &str, blob: Bytes) -> String {
+        let begin = Request::builder()
+            .method(Method::POST)
+            .uri(format!(
+                "http://{}/v2/{repository}/blobs/uploads/",
+                self.address
+            ))
+            .body(Full::default())
+            .unwrap();
+        let begun = self.client.request(begin).await.unwrap();
+        let place = begun.headers()[LOCATION].to_str().unwrap();
+        let digest = Digest::sha256(&blob).to_string();
+        let end = Request::builder()
+            .method(Method::PUT)
+            .uri(format!("{place}&digest={digest}"))
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .body(Full::new(blob))
+            .unwrap();
+        let ended = self.client.request(end).await.unwrap();
+        assert_eq!(ended.status(), StatusCode::CREATED);
+        digest
     }
 
     async fn get(&self, path: &str) -> Option<Bytes> {

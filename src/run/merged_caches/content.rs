@@ -45,15 +45,15 @@ pub(super) struct Written {
     pub(super) ignored: Option<CannotSplit>,
 }
 
-/// A descriptor of `manifest` of the configuration, and those of the layers.
-struct Descriptors {
+/// The descriptors in the manifest of a cache: that of the configuration, and those of the layers.
+pub(super) struct Descriptors {
     config: Value,
     layers: Vec<Value>,
 }
 
 impl Descriptors {
     /// The descriptors of a manifest or of an index: BuildKit writes a cache in both forms.
-    fn of(manifest: &RawManifest) -> Result<Self, PlaceError> {
+    pub(super) fn of(manifest: &RawManifest) -> Result<Self, PlaceError> {
         let parsed: Map<String, Value> =
             serde_json::from_slice(manifest.bytes()).map_err(|_| PlaceError::NotACache)?;
         let is_config = |entry: &Value| entry["mediaType"] == CONFIG_TYPE;
@@ -87,7 +87,7 @@ impl Descriptors {
 }
 
 /// The digests of the further parts that `manifest`, which is the first one, lists.
-pub(in crate::run) fn further_parts(manifest: &[u8]) -> Vec<Digest> {
+pub(super) fn further_parts(manifest: &[u8]) -> Vec<Digest> {
     let listed = annotation(manifest, PARTS).unwrap_or_default();
     let digest = |part: &str| part.split_once('@')?.1.parse().ok();
     listed
@@ -153,7 +153,10 @@ impl CacheContent {
         let split = crate::types::blocking::unblock(move || whole.split(IMPORT_LIMIT)).await;
         let (configs, ignored) = match split {
             Ok(configs) => (configs, None),
-            Err(reason) => (vec![self.config.clone()], Some(reason)),
+            Err(reason) => (
+                vec![self.config.clone().with_one_last_record()],
+                Some(reason),
+            ),
         };
         let parts = configs.len();
         let mut further: Vec<String> = Vec::new();
@@ -255,8 +258,8 @@ pub(super) async fn layers_at(place: &CachePlace) -> BTreeSet<Digest> {
     digests.collect()
 }
 
-/// Completes the cache that the daemon has just written to `place`: adds `facts` and all of `old`, and splits it if
-/// builders would ignore it. `None` if there is no cache, because the daemon had nothing to write.
+/// Completes the cache that the daemon has just written to `place`: adds `facts` and all of `old`, splits it if builders
+/// would ignore it, and gives it one last record, without which they would not find all steps. `None` if there is no cache, because the daemon had nothing to write.
 pub(super) async fn complete(
     place: &CachePlace,
     old: Option<CacheContent>,
@@ -266,7 +269,9 @@ pub(super) async fn complete(
         return Ok(None);
     };
     let descriptors = Descriptors::of(&written)?;
-    if old.is_none() && descriptors.config_size() <= IMPORT_LIMIT as u64 {
+    let new = CacheContent::of(place, &written).await?;
+    let is_small = descriptors.config_size() <= IMPORT_LIMIT as u64;
+    if old.is_none() && is_small && new.config.has_one_last_record() {
         let annotated = annotated(&written, facts)?;
         if annotated != written {
             place.put_first(&annotated).await?;
@@ -277,7 +282,6 @@ pub(super) async fn complete(
             ignored: None,
         }));
     }
-    let new = CacheContent::of(place, &written).await?;
     let content = match old {
         Some(old) => new.joined(old)?,
         None => new,

@@ -15,13 +15,6 @@ use crate::run::Stop;
 use crate::run::scheduler::{Ends, tell_of_stop};
 use crate::run::shared_context::SharedContext;
 
-/// What the exports of a run do.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::run) struct ExportWishes {
-    /// Whether the finished steps of targets that failed are exported.
-    pub(in crate::run) salvages: bool,
-}
-
 /// What came of the exports.
 #[derive(Default)]
 pub(in crate::run) struct CachesExported {
@@ -50,17 +43,17 @@ impl From<Diagnostic> for OneExported {
     }
 }
 
-/// Exports `caches` until the user stops the run.
+/// Exports `caches` until the user stops the run. With `salvages`, also the finished steps of targets that failed.
 pub(in crate::run) async fn export(
     caches: &[SharedCache],
     solves: &CacheSolves,
     ends: &Ends,
     shared: &SharedContext,
-    wishes: ExportWishes,
+    salvages: bool,
     stop: &Stop,
 ) -> CachesExported {
     let exports = caches.iter().enumerate().map(|(place, cache)| async move {
-        let work = ExportWork::of(cache, solves, ends, &shared.steps, wishes.salvages)?;
+        let work = ExportWork::of(cache, solves, ends, &shared.steps, salvages)?;
         let id = format!("cache-{place}");
         Some(Box::pin(export_one(cache, &work, &id, shared, stop)).await)
     });
@@ -97,7 +90,7 @@ async fn export_one(
     if let Some(stored) = &stored
         && is_whole
         && !shared.steps.any()
-        && stored.is_current().await
+        && stored.is_current(shared).await
     {
         tracing::info!(cache = %cache.place(), "the cache holds these images already");
         return OneExported::default();

@@ -6,9 +6,11 @@
 //! [`job`], and [`content`] completes them.
 
 mod config;
-pub(super) mod content;
+mod content;
 mod export;
 mod job;
+mod local;
+mod look;
 mod messages;
 mod mounts;
 mod place;
@@ -17,7 +19,9 @@ mod work;
 
 use std::collections::BTreeMap;
 
-pub(super) use export::{ExportWishes, export};
+pub(super) use export::export;
+pub(super) use local::further_parts_in;
+pub(super) use look::{ImageAtImport, ImportLook};
 pub(super) use work::CacheSolves;
 
 use super::lower::{LocalCache, LoweredTarget};

@@ -1,5 +1,7 @@
 //! Where a cache is stored as a manifest: under a tag in a registry, or in a directory of this machine.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::SharedCache;
@@ -17,12 +19,19 @@ use crate::types::{Digest, ImageRepository, ImageTag};
 
 use super::config::InvalidConfig;
 
+/// The most time for the first answer of a registry. Some registries can be reached by the builder only, and the run must
+/// not wait for the retries of each request.
+const REACH_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Why a stored cache cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PlaceError {
     /// The registry refused, or did not answer.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// The registry has not answered rbake at all. Perhaps only the builder reaches it.
+    #[error("the registry did not answer rbake")]
+    Silent,
     /// The directory cannot be read or written.
     #[error(transparent)]
     Directory(#[from] LayoutError),
@@ -104,7 +113,12 @@ impl CachePlace {
     pub(super) async fn manifest(&self) -> Result<Option<RawManifest>, PlaceError> {
         match self {
             Self::Registry { repository, tag } => {
-                Ok(repository.get(&TagOrDigest::Tag(tag.clone())).await?)
+                let tag = TagOrDigest::Tag(tag.clone());
+                if repository.has_answered() {
+                    return Ok(repository.get(&tag).await?);
+                }
+                let read = tokio::time::timeout(REACH_TIMEOUT, repository.get(&tag));
+                Ok(read.await.map_err(|_| PlaceError::Silent)??)
             }
             Self::Directory { layout, tag } => {
                 let (layout, tag) = (layout.clone(), tag.clone());

@@ -24,6 +24,8 @@ const TARGETS: &str = "vnd.rbake.cache.target";
 /// A cache in a registry, and what this run would store there.
 pub(super) struct StoredCache {
     place: CachePlace,
+    /// Its reference.
+    shown: String,
     /// What the cache will hold. `None` if a target makes no image, so that this is not known.
     images: Option<String>,
 }
@@ -37,19 +39,23 @@ impl StoredCache {
     ) -> Option<Self> {
         Some(Self {
             place: CachePlace::in_registry(&cache.cache, &shared.registries)?,
+            shown: cache.place_plainly(),
             images: images(cache, targets, &shared.engine).await,
         })
     }
 
     /// Whether the cache holds the images of this run already. If the registry cannot be asked, it does not.
-    pub(super) async fn is_current(&self) -> bool {
+    pub(super) async fn is_current(&self, shared: &SharedContext) -> bool {
         let Some(images) = &self.images else {
             return false;
         };
-        match self.place.manifest().await {
-            Ok(Some(manifest)) => annotation(manifest.bytes(), IMAGES).as_ref() == Some(images),
-            Ok(None) | Err(_) => false,
-        }
+        // Another run may have written the cache since a target of this one imported it. Then that run was the last one.
+        let manifest = match shared.imports.seen(&self.shown) {
+            Some(manifest) => Some(manifest),
+            None => self.place.manifest().await.ok().flatten(),
+        };
+        manifest
+            .is_some_and(|manifest| annotation(manifest.bytes(), IMAGES).as_ref() == Some(images))
     }
 
     /// The annotations of the cache. Only one that holds all its targets names its images.

@@ -34,7 +34,7 @@ use crate::publisher::{
 };
 use crate::registry::{Registries, RegistrySecurity};
 use crate::types::blocking::unblock;
-use crate::types::{Clock, Digest, Environment, ImageRepository, ImageTag, TargetName};
+use crate::types::{Clock, Environment, ImageRepository, ImageTag, TargetName};
 
 pub(super) use commit::PublishedCommit;
 use commit::published_commit;
@@ -117,8 +117,6 @@ struct Done {
     late: Vec<LatePush>,
     /// The images for the command of a gate that are only in the Docker Engine.
     local: Vec<GateImage>,
-    /// The layers of images that the builder has pushed by digest.
-    layers: BTreeMap<ImageRepository, BTreeSet<Digest>>,
 }
 
 /// What came of publishing.
@@ -302,7 +300,6 @@ impl Publishing {
             reports,
             late,
             local,
-            layers: _,
         } = self.take_done();
         let targets = whole.iter().filter_map(|whole| whole.image.target.clone());
         let targets = targets.chain(local.into_iter().map(|image| image.target));

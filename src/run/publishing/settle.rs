@@ -138,7 +138,7 @@ impl Publishing {
             let _turn = self.uploads.turn(at_registries).await;
             solve_again(built, solved, export).await?;
         }
-        self.note_layers(&layers, &missing);
+        self.uploads.note(&layers, &missing);
         let Some(digest) = solved.digest() else {
             let message = "the builder did not report the digest of the image";
             return Err(SolveFailure::new(FailureKind::Build, message));
@@ -211,19 +211,9 @@ impl Publishing {
         Ok(())
     }
 
-    /// Notes that an image with `layers` was pushed to the repositories of `images`.
-    fn note_layers(&self, layers: &BTreeSet<Digest>, images: &[&ImageToPublish]) {
-        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        for image in images {
-            let known = done.layers.entry(image.repository.clone()).or_default();
-            known.extend(layers.iter().cloned());
-        }
-    }
-
     /// The layers that the run has pushed, by repository.
     pub(in crate::run) fn pushed_layers(&self) -> BTreeMap<ImageRepository, BTreeSet<Digest>> {
-        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        done.layers.clone()
+        self.uploads.pushed()
     }
 
     /// Notes what became of tags.

@@ -4,14 +4,15 @@
 //! (`containerd.io/distribution.source` labels). If two images with a new layer in common are pushed at the same time,
 //! neither push knows of the other one, and both send the layer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 use tokio::sync::watch;
 
 use crate::publish::compare::MANIFEST_LIMIT;
 use crate::publisher::{ContentReader, ImageToPublish};
-use crate::types::Digest;
+use crate::types::{Digest, ImageRepository};
 
 /// The most manifests of an index that are looked at.
 const MANIFESTS: usize = 64;
@@ -19,10 +20,11 @@ const MANIFESTS: usize = 64;
 /// A layer at a registry.
 pub(super) type LayerAtRegistry = (String, Digest);
 
-/// The layers that are being pushed.
+/// The layers that are being pushed, and those that were.
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
     busy: watch::Sender<BTreeSet<LayerAtRegistry>>,
+    pushed: Mutex<BTreeMap<ImageRepository, BTreeSet<Digest>>>,
 }
 
 /// The right to push layers. Ends when it is dropped.
@@ -51,6 +53,21 @@ impl Uploads {
             // The sender is in `self`, so it cannot be gone.
             let _ = changes.changed().await;
         }
+    }
+
+    /// Notes that an image with `layers` was pushed to the repositories of `images`.
+    pub(super) fn note(&self, layers: &BTreeSet<Digest>, images: &[&ImageToPublish]) {
+        let mut pushed = self.pushed.lock().unwrap_or_else(PoisonError::into_inner);
+        for image in images {
+            let known = pushed.entry(image.repository.clone()).or_default();
+            known.extend(layers.iter().cloned());
+        }
+    }
+
+    /// The layers that were pushed, by repository.
+    pub(super) fn pushed(&self) -> BTreeMap<ImageRepository, BTreeSet<Digest>> {
+        let pushed = self.pushed.lock().unwrap_or_else(PoisonError::into_inner);
+        pushed.clone()
     }
 }
 

@@ -4,6 +4,7 @@
 //! of their inputs; a result is a layer with all its parents. Records and layers refer to each other by their index.
 
 mod join;
+mod leaf;
 mod split;
 
 use serde::{Deserialize, Serialize};
@@ -97,11 +98,11 @@ pub(super) enum InvalidConfig {
 }
 
 impl CacheConfig {
-    /// Parses a configuration, and checks its links.
+    /// Parses a configuration, and checks its links. Without the record of [`Self::with_one_last_record`].
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, InvalidConfig> {
         let config: Self = serde_json::from_slice(bytes).map_err(InvalidConfig::Form)?;
         config.check()?;
-        Ok(config)
+        Ok(config.without_last_record())
     }
 
     /// The text that BuildKit reads.

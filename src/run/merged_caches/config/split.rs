@@ -9,8 +9,10 @@ use super::{CacheConfig, CacheLayer, InvalidConfig, in_order};
 
 /// The most parts. An import reads each of them.
 const PART_LIMIT: usize = 16;
-/// The bytes around the records and layers.
-const FRAME: usize = 64;
+/// The bytes around the records and layers, and of the last record.
+const FRAME: usize = 256;
+/// The bytes by which the last record grows with each record that it needs.
+const LINK: usize = 24;
 
 /// Why a configuration is not split.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +29,7 @@ pub(in super::super) enum CannotSplit {
 }
 
 impl CacheConfig {
-    /// Returns configurations of at most `limit` bytes that together hold everything of this one.
+    /// Returns configurations of at most `limit` bytes that together hold everything of this one. Each has one last record.
     pub(in super::super) fn split(&self, limit: usize) -> Result<Vec<Self>, CannotSplit> {
         let inputs = self.inputs();
         let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); inputs.len()];
@@ -48,6 +50,7 @@ impl CacheConfig {
         {
             let mut grown = part.clone();
             grown.add(self, last, &inputs, (&record_sizes, &layer_sizes))?;
+            grown.size += LINK;
             if grown.size <= budget {
                 part = grown;
                 continue;
@@ -56,6 +59,7 @@ impl CacheConfig {
                 parts.push(std::mem::replace(&mut part, Part::new(self)));
             }
             part.add(self, last, &inputs, (&record_sizes, &layer_sizes))?;
+            part.size += LINK;
             if part.size > budget {
                 return Err(CannotSplit::Deep);
             }
@@ -64,7 +68,8 @@ impl CacheConfig {
             }
         }
         parts.push(part);
-        Ok(parts.iter().map(|part| part.config(self)).collect())
+        let config = |part: &Part| part.config(self).with_one_last_record();
+        Ok(parts.iter().map(config).collect())
     }
 }
 

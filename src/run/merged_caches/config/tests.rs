@@ -165,10 +165,24 @@ fn parts_are_small_enough_and_hold_everything_together() {
     for part in &parts {
         assert!(part.to_json().len() <= limit, "{}", part.to_json().len());
         part.check().unwrap();
-        found.extend(meaning(part));
+        assert!(part.has_one_last_record());
+        found.extend(meaning(&part.clone().without_last_record()));
     }
     assert_eq!(found, meaning(&whole));
-    assert_eq!(whole.split(usize::MAX).unwrap(), [whole.clone()]);
+    let one = whole.clone().with_one_last_record();
+    assert_eq!(whole.split(usize::MAX).unwrap(), [one]);
+}
+
+#[test]
+fn the_additional_record_joins_all_last_ones_and_is_not_read_again() {
+    let several = forest(3, 2);
+    assert!(!several.has_one_last_record());
+    let one = several.clone().with_one_last_record();
+    assert!(one.has_one_last_record());
+    assert_eq!(one.records.len(), several.records.len() + 1);
+    assert_eq!(CacheConfig::parse(&one.to_json()).unwrap(), several);
+    let single = forest(1, 4);
+    assert_eq!(single.clone().with_one_last_record(), single);
 }
 
 #[test]

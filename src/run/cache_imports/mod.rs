@@ -3,8 +3,12 @@
 //! BuildKit does not fail a build whose cache cannot be read, and shows only a failed vertex. The user learns here,
 //! once for each cache of a run, why there was none and what that means.
 
+mod looks;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use looks::ImportLooks;
 
 use super::refusal;
 use super::shared_context::SharedContext;
@@ -23,9 +27,19 @@ const PREFIX: (&str, &str) = ("failed to configure ", " cache importer: ");
 /// BuildKit sends no code for an interruption, only Go's message.
 const CANCELLED: &str = "context canceled";
 
-/// The caches of a run that were reported.
+/// What BuildKit says of a configuration that it does not read because of its size (`cache/remotecache/import.go`).
+const TOO_LARGE: &str = " is too large (";
+
+/// What it means that a cache is not imported.
+const MEANING: &str = "steps that are only in this cache run again";
+
+/// What is known of the caches that a run imports.
 #[derive(Debug, Default)]
-pub(super) struct CacheImports(Mutex<BTreeSet<String>>);
+pub(super) struct CacheImports {
+    /// Those that were reported.
+    told: Mutex<BTreeSet<String>>,
+    looks: ImportLooks,
+}
 
 impl CacheImports {
     /// Returns a sink that passes events on to `events`, and adds a notice for each cache that is not imported.
@@ -47,7 +61,7 @@ impl CacheImports {
 
     /// Whether `cache` was not reported before.
     fn is_new(&self, cache: &str) -> bool {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(cache.to_owned())
     }
 }
@@ -79,8 +93,12 @@ fn notice(cache: &str, reason: &str, shared: &SharedContext) -> Diagnostic {
     let mut failure = shared.with_help(failure);
     refusal::explain(&mut failure, &shared.credentials.origins());
     let message = format!("no cache is imported from `{cache}`: {}", failure.message);
-    let problem = Diagnostic::warning("run::cache-import", message)
-        .note("steps that are only in this cache run again");
+    let mut problem = Diagnostic::warning("run::cache-import", message).note(MEANING);
+    if failure.message.contains(TOO_LARGE) {
+        problem = problem
+            .note("the builder reads at most 1 MiB for the list of all steps in a cache")
+            .help("let rbake export the cache: it splits a large one into parts");
+    }
     let help = failure.help.into_iter();
     help.fold(problem, Diagnostic::help)
 }
