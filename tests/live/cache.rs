@@ -367,9 +367,9 @@ async fn targets_whose_steps_share_several_inputs_are_cached_alone() {
     let mut definition =
         "group \"default\" {\n  targets = [\"t0\", \"t1\", \"t2\"]\n}\n".to_owned();
     for target in ["t0", "t1", "t2"] {
-        write!(dockerfile, "FROM busybox AS {target}\n").unwrap();
+        writeln!(dockerfile, "FROM busybox AS {target}").unwrap();
         for step in 0..3 {
-            write!(dockerfile, "RUN {mounts} echo {target} > /x{step}\n").unwrap();
+            writeln!(dockerfile, "RUN {mounts} echo {target} > /x{step}").unwrap();
         }
         write!(definition, "target \"{target}\" {{\n  target = \"{target}\"\n  cache-from = [\"{cache}\"]\n  cache-to = [\"{cache},mode=max\"]\n}}\n").unwrap();
     }
