@@ -2,7 +2,7 @@
 //! registries, and those of builds that failed.
 //!
 //! buildx lets each target export its own cache. If several of them export to one place, the last one replaces the
-//! others, and a build that fails exports nothing. [`take`] finds the caches, [`export`] writes them with
+//! others, and a build that fails exports nothing. [`take`] finds the caches, [`export()`] writes them with
 //! [`job`], and [`content`] completes them.
 
 mod config;
