@@ -29,6 +29,7 @@ use crate::credential::Provider;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::engine::session::SharedSessions;
 use crate::engine::session::export::SpecialPolicy;
+use crate::engine::spec::SolveCache;
 use crate::engine::{Capabilities, Connection, Engine};
 use crate::event::{EventKind, EventSink, LocalWork};
 use crate::files::Resolver;
@@ -100,7 +101,7 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
     };
     let work = async {
         let work = lowered(prepared.targets, &shared, commits, rules).await?;
-        begin_publishing(&work.publications, tools, &shared).await?;
+        begin(&work, tools, &shared).await?;
         Ok::<_, Diagnostics>(work)
     };
     let work = match unless_stopped(&stop, work).await {
@@ -155,6 +156,21 @@ fn facts_of(
             _ => None,
         });
     facts.collect()
+}
+
+/// Looks at all registries of `work` at the same time: those that rbake pushes to, and those of caches.
+///
+/// # Errors
+/// Those of [`begin_publishing`].
+async fn begin(
+    work: &Work,
+    tools: PublishTools<'_>,
+    shared: &Arc<SharedContext>,
+) -> Result<(), Diagnostics> {
+    let publishing = begin_publishing(&work.publications, tools, shared);
+    let looks = CacheImports::look_ahead(shared, &work.imports);
+    let (begun, ()) = futures_util::join!(publishing, looks);
+    begun
 }
 
 /// Looks at the registries, if rbake publishes images.
@@ -452,6 +468,8 @@ struct Work {
     cached: CacheSolves,
     /// What rbake publishes.
     publications: BTreeMap<TargetName, Publication>,
+    /// The caches that targets import.
+    imports: Vec<SolveCache>,
 }
 
 /// How exports are chosen that rbake publishes.
@@ -518,6 +536,8 @@ fn work(
             shared.events.send(EventKind::Notice(notice));
         }
     }
+    let imports = lowered.iter().flat_map(|target| &target.spec.cache_imports);
+    let imports = imports.cloned().collect();
     let caches = merged_caches::take(&mut lowered);
     let mut cached = CacheSolves::default();
     let run = |(ready, lowered): (Ready, lower::LoweredTarget)| {
@@ -540,6 +560,7 @@ fn work(
         caches,
         cached,
         publications,
+        imports,
     })
 }
 

@@ -58,6 +58,12 @@ impl CacheImports {
 }
 
 impl CacheImports {
+    /// Looks at `caches`, each once, so that targets need not wait for it.
+    pub(in crate::run) async fn look_ahead(shared: &Arc<SharedContext>, caches: &[SolveCache]) {
+        let looks = caches.iter().map(|cache| look(shared, cache));
+        futures_util::future::join_all(looks).await;
+    }
+
     /// The manifest of the cache `reference`, if a target of this run imports it. It was there before the build.
     pub(in crate::run) fn seen(&self, reference: &str) -> Option<RawManifest> {
         match self.looks.of(reference).get() {
