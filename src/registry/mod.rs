@@ -7,14 +7,6 @@
 //!
 //! All futures may be dropped at any time; then the request is abandoned. [`RemoteRepository::untag`] should not be, because
 //! a tag may be left half removed.
-#![cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        unused_imports,
-        reason = "copying an image to another repository will use it"
-    )
-)]
 
 mod address;
 mod answer;
@@ -47,11 +39,18 @@ mod untag;
 mod words;
 
 pub(crate) use address::RegistrySecurity;
-pub(crate) use copy::{BlobFate, CopyCounts, CopyError, CopyProgress, copy_image};
+#[cfg(test)]
+pub(crate) use copy::BlobFate;
+pub(crate) use copy::{CopyCounts, CopyError, CopyProgress, copy_image};
+#[cfg(test)]
 pub(crate) use counts::RequestCounts;
 pub(crate) use deletions::{DeletionRight, DeletionRights};
-pub(crate) use error::{RegistryAct, RegistryError, RegistryFault};
-pub(crate) use manifest::{ContentDescriptor, ManifestContent, RawManifest, TagOrDigest};
+#[cfg(test)]
+pub(crate) use error::RegistryAct;
+pub(crate) use error::{RegistryError, RegistryFault};
+#[cfg(test)]
+pub(crate) use manifest::{ContentDescriptor, ManifestContent};
+pub(crate) use manifest::{RawManifest, TagOrDigest};
 pub(crate) use manifests::Deletion;
 pub(crate) use repository::{Registries, RemoteRepository};
 pub(crate) use rights::PushRight;

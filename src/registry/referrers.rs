@@ -21,13 +21,24 @@ impl RemoteRepository {
     ///
     /// A registry without this part of the API has them in an index with the tag `sha256-…` (OCI distribution
     /// specification, "Referrers Tag Schema"), which the clients maintain.
-    pub(crate) async fn referrers(
+    #[cfg(test)]
+    pub(super) async fn referrers(
         &self,
         digest: &Digest,
     ) -> Result<Vec<ContentDescriptor>, RegistryError> {
         let place = self.image(&TagOrDigest::Digest(digest.clone()));
         let failed = Self::failed(RegistryAct::ListReferrers, place);
-        self.try_referrers(digest).await.map_err(failed)
+        let found = async {
+            if let Some(found) = self.listed_referrers(digest).await? {
+                return Ok(found);
+            }
+            let mut found = Vec::new();
+            if let Some(manifest) = self.tagged_referrers(digest).await? {
+                add(&mut found, &index_of_referrers(&manifest)?)?;
+            }
+            Ok(found)
+        };
+        found.await.map_err(failed)
     }
 
     /// The same from the registry's own list alone. `None` if the registry does not have this part of the API: then a
@@ -39,20 +50,6 @@ impl RemoteRepository {
         let place = self.image(&TagOrDigest::Digest(digest.clone()));
         let failed = Self::failed(RegistryAct::ListReferrers, place);
         self.listed_referrers(digest).await.map_err(failed)
-    }
-
-    async fn try_referrers(
-        &self,
-        digest: &Digest,
-    ) -> Result<Vec<ContentDescriptor>, RegistryFault> {
-        if let Some(found) = self.listed_referrers(digest).await? {
-            return Ok(found);
-        }
-        let mut found = Vec::new();
-        if let Some(manifest) = self.tagged_referrers(digest).await? {
-            add(&mut found, &index_of_referrers(&manifest)?)?;
-        }
-        Ok(found)
     }
 
     /// The referrers in the registry's own list. `None` if it does not have this part of the API.
