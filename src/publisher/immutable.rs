@@ -240,7 +240,11 @@ impl Publisher {
             RunStatus::Complete
         };
         self.record.reached(status).await?;
-        self.announce(&self.record.places()).await
+        // After an interrupt, too: otherwise the run would look as if it were going on.
+        let places = self.record.places();
+        let places: Vec<RemoteRepository> =
+            places.iter().map(RemoteRepository::finishing).collect();
+        self.announce(&places).await
     }
 }
 

@@ -113,7 +113,7 @@ impl RemoteRepository {
 
     /// The same repository, for requests without which something would stay half done. They are also sent when the run
     /// was stopped, but not repeated then.
-    pub(super) fn finishing(&self) -> Self {
+    pub(crate) fn finishing(&self) -> Self {
         Self {
             finishes: true,
             ..self.clone()

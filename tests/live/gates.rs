@@ -220,6 +220,12 @@ async fn an_interrupt_ends_the_command_and_no_mutable_tag_moves() {
     assert!(sent.success());
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(gated.latest(), [None, None]);
+    // The registry knows that the run does not go on.
+    let releases = gated.rbake(&good, &["releases", "--json"]);
+    assert!(
+        releases.stdout.contains("\"status\": \"failed\""),
+        "{releases}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

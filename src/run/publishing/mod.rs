@@ -16,6 +16,7 @@ mod uploads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::gates::{GateImage, GateWishes};
 use super::scheduler::Ends;
@@ -45,6 +46,9 @@ pub(super) use messages::{by_outputs, nothing_to_gate, nothing_to_publish};
 pub(super) use publication::{Publication, PublicationRules};
 pub(super) use settle::{BuiltTarget, Settled};
 use uploads::Uploads;
+
+/// The most time in which a run that failed or was interrupted records its end in the registry.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the user wants of publishing.
 #[derive(Debug, Clone, Default)]
@@ -351,8 +355,10 @@ impl Publishing {
     /// After a target or a gate has failed, which is the failure of the run: records that, and takes the immutable tags
     /// back if the user wants that.
     async fn tidy(&self, whole: &[WholeImage]) -> Vec<Diagnostic> {
-        if let Err(error) = self.publisher.end(true).await {
-            tracing::warn!(cause = %error, "the end of the run is not recorded");
+        match tokio::time::timeout(END_TIMEOUT, self.publisher.end(true)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(cause = %error, "the end of the run is not recorded"),
+            Err(_) => tracing::warn!("the registry did not accept the end of the run in time"),
         }
         let Some(run) = self
             .publisher
