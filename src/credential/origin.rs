@@ -5,8 +5,9 @@ use std::fmt;
 
 use super::Credential;
 
-/// The longest user name that is shown.
-const LONGEST_ACCOUNT: usize = 32;
+/// The characters of a user name that are shown. Some registries accept a token as the user name, so it is never shown
+/// whole.
+const SHOWN: usize = 3;
 
 /// The origins of the credentials of each registry that was asked for.
 pub(crate) type Origins = BTreeMap<String, BTreeSet<Origin>>;
@@ -25,7 +26,7 @@ pub(crate) enum Origin {
         /// Whether its path matches none of the repositories that the credential is for. `false` if these are not
         /// known.
         astray: bool,
-        /// The user name, if it was sent and can be shown.
+        /// The beginning of the user name, if it was sent and can be shown.
         account: Option<String>,
     },
     /// A credential helper.
@@ -34,7 +35,7 @@ pub(crate) enum Origin {
         source: String,
         /// The program.
         program: String,
-        /// The user name, if it was sent and can be shown.
+        /// The beginning of the user name, if it was sent and can be shown.
         account: Option<String>,
     },
     /// There is an entry, but its content is not a credential.
@@ -61,16 +62,14 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
-    /// The same with the account of `credential`. A user name that may itself be a token is left out.
+    /// The same with the account of `credential`, by which its owner recognizes it: the beginning of the user name.
     pub(super) fn with_account_of(mut self, credential: &Credential) -> Self {
         let (name, _) = credential.as_pair();
-        let is_shown = !name.is_empty()
-            && name.len() <= LONGEST_ACCOUNT
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"._-+@".contains(&b));
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-+@".contains(&b);
+        let is_shown = name.len() > SHOWN && name.bytes().all(is_plain);
         if let Self::Entry { account, .. } | Self::Helper { account, .. } = &mut self {
-            *account = is_shown.then(|| name.to_owned());
+            let beginning: String = name.chars().take(SHOWN).collect();
+            *account = is_shown.then(|| format!("{beginning}…"));
         }
         self
     }
@@ -141,7 +140,7 @@ mod tests {
     use crate::types::Secret;
 
     #[test]
-    fn an_account_that_may_be_a_token_is_not_shown() {
+    fn of_an_account_only_the_beginning_is_shown() {
         let shown = |username: &str| {
             let credential = Credential::Basic {
                 username: username.to_owned(),
@@ -155,13 +154,8 @@ mod tests {
             origin.with_account_of(&credential).to_string()
         };
         let helper = "rbake used the credential from `h`, which `c` names";
-        assert_eq!(shown("keeper"), format!("{helper} (account `keeper`)"));
-        for hidden in [
-            "",
-            "0123456789012345678901234567890123456789",
-            "a\u{1b}[0m",
-            "a b",
-        ] {
+        assert_eq!(shown("keeper"), format!("{helper} (account `kee…`)"));
+        for hidden in ["", "abc", "a\u{1b}[0m", "a b c d"] {
             assert_eq!(shown(hidden), helper, "{hidden}");
         }
     }

@@ -493,7 +493,7 @@ mod tests {
         let file = dir.path().join("config.json");
         assert_eq!(
             told("h"),
-            "rbake used the credential in the entry `h` of `DOCKER_AUTH_CONFIG` (account `u`)"
+            "rbake used the credential in the entry `h` of `DOCKER_AUTH_CONFIG`"
         );
         assert_eq!(
             told("g"),

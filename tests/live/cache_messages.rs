@@ -43,7 +43,7 @@ async fn a_wrong_password_is_named_with_its_account_and_place_in_every_view() {
     let export =
         format!("error[run::cache-export]: cannot export the cache of `default` to `{host}/a:c`: ");
     let login = format!(
-        "`{host}`: rbake used the credential in the entry `{host}` of `[home]/.docker/config.json` (account `keeper`)"
+        "`{host}`: rbake used the credential in the entry `{host}` of `[home]/.docker/config.json` (account `kee…`)"
     );
     for mode in ["plain", "quiet", "rawjson"] {
         let output = project.rbake(&["--progress", mode]);
