@@ -66,7 +66,7 @@ async fn a_wrong_password_is_named_with_its_account_and_place_in_every_view() {
     for words in [
         "no cache is imported from",
         "cannot export the cache of",
-        "keeper",
+        "account `kee…`",
     ] {
         assert!(shown.contains(words), "{words}: {shown}");
     }
