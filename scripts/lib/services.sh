@@ -68,6 +68,8 @@ root = "$root"
 [worker.oci]
   enabled = true
   binary = "$(peer_dir runc)/bin/runc"
+  # On a disk that is nearly full, the daemon would remove what a test has just built.
+  gc = false
 END
   if [ -n "$mirror" ]; then mirror_config "$mirror"; fi
 }

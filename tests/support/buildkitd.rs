@@ -65,6 +65,8 @@ impl Buildkitd {
             .arg(dir.path().join("root"))
             .arg("--oci-worker-binary")
             .arg(runc)
+            // On a disk that is nearly full, the daemon would remove what a test has just built.
+            .arg("--oci-worker-gc=false")
             .args(["--containerd-worker=false", "--otel-socket-path"])
             .arg(dir.path().join("otel"))
             .args(arguments)
