@@ -153,6 +153,19 @@ async fn nothing_is_written_if_the_same_commit_is_published_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
+async fn nothing_is_written_again_if_a_large_context_has_a_session_of_its_own() {
+    let place = Place::new(Version::V3).await;
+    // More than the size up to which each target gets the context in its own session.
+    std::fs::write(place.project.path().join("large"), vec![7; 6 << 20]).unwrap();
+    let release = place.release("one", 1);
+    place.proxy.clear().await;
+    let output = succeeds(place.project.publish(&release, &[]));
+    let log = place.proxy.log();
+    assert!(!log.iter().any(ProxiedRequest::is_write), "{output}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn an_immutable_tag_stays_at_the_image_that_was_published_first() {
     let place = Place::new(Version::V3).await;
     let first = place.release("one", 1);

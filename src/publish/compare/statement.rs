@@ -54,6 +54,9 @@ const RUN_02: [&str; 5] = [
 
 /// The argument with the commit, which may remain in the requests of inputs.
 const REVISION_ARGUMENT: &str = "vcs:revision";
+/// The beginning of arguments with the ids of sessions. A directory that several targets read has a session of its own,
+/// with another id in each run.
+const SESSION_ARGUMENTS: &str = "local-sessionid:";
 
 /// The time of an SBOM, and its address, which contains a random id.
 const SBOM: [&str; 2] = ["creationInfo/created", "documentNamespace"];
@@ -119,7 +122,7 @@ fn normal_form(predicate_type: &str, bytes: &[u8]) -> Result<Value, StatementErr
                 &BUILD_CONFIG,
                 "buildDefinition/internalParameters/buildConfig/",
             );
-            remove_everywhere(predicate, REVISION_ARGUMENT);
+            remove_arguments_of_a_run(predicate);
         }
         PROVENANCE_02 => {
             masked(&RUN_02, "");
@@ -135,7 +138,7 @@ fn normal_form(predicate_type: &str, bytes: &[u8]) -> Result<Value, StatementErr
             for path in BUILD_CONFIG {
                 mask(predicate, &format!("buildConfig/{path}"));
             }
-            remove_everywhere(predicate, REVISION_ARGUMENT);
+            remove_arguments_of_a_run(predicate);
         }
         SPDX => {
             masked(&SBOM, "");
@@ -172,18 +175,20 @@ fn mask(value: &mut Value, path: &str) {
     }
 }
 
-/// Removes all members `name`, at any depth. (The parser limits the depth.)
-fn remove_everywhere(value: &mut Value, name: &str) {
+/// Removes the arguments that belong to one run, at any depth. (The parser limits the depth.)
+fn remove_arguments_of_a_run(value: &mut Value) {
     match value {
         Value::Object(members) => {
-            members.shift_remove(name);
+            members.retain(|name, _| {
+                name != REVISION_ARGUMENT && !name.starts_with(SESSION_ARGUMENTS)
+            });
             for value in members.values_mut() {
-                remove_everywhere(value, name);
+                remove_arguments_of_a_run(value);
             }
         }
         Value::Array(elements) => {
             for value in elements {
-                remove_everywhere(value, name);
+                remove_arguments_of_a_run(value);
             }
         }
         _ => {}

@@ -142,7 +142,7 @@ fn provenance(run: u32) -> Value {
                     "configSource": {"path": "Dockerfile"},
                     "request": {
                         "frontend": "dockerfile.v0",
-                        "args": {"build-arg:A": "1"},
+                        "args": {"build-arg:A": "1", "local-sessionid:context": run.to_string()},
                         "inputs": {"base": {"request": {"args": {"vcs:revision": run.to_string()}}}},
                     },
                 },
