@@ -23,6 +23,7 @@ mod lower;
 mod merged_caches;
 mod node;
 mod outputs;
+mod phrase;
 mod publishing;
 mod push;
 mod ran_steps;

@@ -11,9 +11,9 @@ use crate::builder::Notice;
 use crate::diag::Diagnostic;
 use crate::event::EventKind;
 use crate::outcome::{CancelReason, ExportedCache};
-use crate::run::Stop;
 use crate::run::scheduler::{Ends, tell_of_stop};
 use crate::run::shared_context::SharedContext;
+use crate::run::{Stop, phrase};
 
 /// What came of the exports.
 #[derive(Default)]
@@ -84,7 +84,7 @@ async fn export_one(
     stop: &Stop,
 ) -> OneExported {
     let started = Instant::now();
-    let names = messages::names(work.targets());
+    let names = phrase::names(work.targets());
     let stored = StoredCache::of(cache, &work.built, shared).await;
     let is_whole = work.built.len() == cache.targets.len();
     if let Some(stored) = &stored

@@ -7,7 +7,6 @@ use crate::diag::{Class, Diagnostic};
 use crate::outcome::SolveFailure;
 use crate::run::refusal;
 use crate::run::shared_context::SharedContext;
-use crate::types::TargetName;
 use crate::types::causes::in_one_line;
 use crate::types::secret::redact_urls;
 
@@ -104,14 +103,4 @@ pub(super) fn interrupted(cache: &SharedCache, names: &str) -> Diagnostic {
 fn with_help(problem: Diagnostic, failure: SolveFailure) -> Diagnostic {
     let help = failure.help.into_iter();
     help.fold(problem, Diagnostic::help)
-}
-
-/// The targets as a phrase: `a`, `b` and `c`.
-pub(super) fn names<'a>(targets: impl Iterator<Item = &'a TargetName>) -> String {
-    let names: Vec<String> = targets.map(|name| format!("`{name}`")).collect();
-    match names.split_last() {
-        Some((last, [])) => last.clone(),
-        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
-        None => String::new(),
-    }
 }

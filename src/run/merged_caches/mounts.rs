@@ -3,8 +3,6 @@
 //! The builder would send each layer again, although the registry has it in the repository of an image: its cache exporter
 //! does not mount layers from other repositories.
 
-use std::collections::BTreeSet;
-
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
@@ -27,9 +25,10 @@ pub(super) async fn mount_layers(cache: &SharedCache, shared: &SharedContext) {
     if cache.cache.extra.contains_key("compression") {
         return;
     }
-    let Some(CachePlace::Registry { repository, .. }) =
-        CachePlace::in_registry(&cache.cache, &shared.registries)
-    else {
+    let Some(place) = CachePlace::in_registry(&cache.cache, &shared.registries) else {
+        return;
+    };
+    let CachePlace::Registry { repository, .. } = &place else {
         return;
     };
     let Some(publishing) = shared.publishing.get() else {
@@ -41,11 +40,7 @@ pub(super) async fn mount_layers(cache: &SharedCache, shared: &SharedContext) {
     if pushed.is_empty() {
         return;
     }
-    let known = match CachePlace::in_registry(&cache.cache, &shared.registries) {
-        Some(place) => content::layers_at(&place).await,
-        None => BTreeSet::new(),
-    };
-    let mut seen = known;
+    let mut seen = content::layers_at(&place).await;
     let mut mounts: Vec<(ImageRepository, Digest)> = Vec::new();
     for (from, layers) in pushed {
         for layer in layers {
@@ -56,7 +51,7 @@ pub(super) async fn mount_layers(cache: &SharedCache, shared: &SharedContext) {
     }
     mounts.truncate(LIMIT);
     let count = mounts.len();
-    let mounted = mount(&repository, mounts).await;
+    let mounted = mount(repository, mounts).await;
     tracing::debug!(cache = %cache.place(), layers = count, mounted, "layers mounted for a cache");
 }
 

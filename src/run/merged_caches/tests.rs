@@ -129,6 +129,6 @@ fn a_shared_directory_is_opened_by_the_export_only() {
 #[test]
 fn names_are_joined_to_a_phrase() {
     let all: Vec<TargetName> = ["a", "b", "c"].map(|name| name.parse().unwrap()).into();
-    assert_eq!(messages::names(all.iter()), "`a`, `b` and `c`");
-    assert_eq!(messages::names(all[..1].iter()), "`a`");
+    assert_eq!(crate::run::phrase::names(all.iter()), "`a`, `b` and `c`");
+    assert_eq!(crate::run::phrase::names(all[..1].iter()), "`a`");
 }

@@ -50,7 +50,7 @@ enum LatePusher {
     },
 }
 
-/// What the builder says of an image, by target.
+/// What the builder says of an image: the exporter's response.
 type Responses = BTreeMap<String, String>;
 
 impl LatePush {

@@ -11,7 +11,7 @@ use crate::publish::journal::file::{self, FoundJournal};
 use crate::publish::journal::{Journal, RunId, RunStatus};
 use crate::publisher::{MovedTags, PublishError, Record, Standing, TagEnd, TagReport};
 use crate::registry::RegistryError;
-use crate::run::refusal;
+use crate::run::{phrase, refusal};
 use crate::types::causes::in_one_line;
 use crate::types::{ImageRepository, ImageTag, TargetName};
 
@@ -86,22 +86,12 @@ pub(super) fn unseen(
     let warning = |(registry, (error, targets)): (&str, (&RegistryError, Vec<&TargetName>))| {
         let message = format!(
             "the builder sets the tags of {}, because rbake does not reach `{registry}`: {}",
-            names(&targets),
+            phrase::names(targets),
             in_one_line(error)
         );
         guarantees_off(Diagnostic::warning("publish::by-builder", message))
     };
     found.into_iter().map(warning).collect()
-}
-
-/// The targets as a phrase: `a`, `b` and `c`.
-fn names(targets: &[&TargetName]) -> String {
-    let names: Vec<String> = targets.iter().map(|target| format!("`{target}`")).collect();
-    match names.split_last() {
-        Some((last, [])) => last.clone(),
-        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
-        None => String::new(),
-    }
 }
 
 /// The warning that the builder has pushed to another registry than the one that rbake reaches.
