@@ -4,8 +4,10 @@
 //! cannot be read has no size.
 
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use rbake_proto::content::ReadContentRequest;
 use serde_json::Value;
+use tonic::Status;
 
 use super::connection::Connection;
 use crate::types::Digest;
@@ -87,6 +89,26 @@ pub(super) async fn content(
         content.extend_from_slice(&part.data);
     }
     (digest.of_same_algorithm(&content) == *digest).then(|| content.into())
+}
+
+/// Opens a content of the daemon's content store, whose bytes are not checked.
+///
+/// # Errors
+/// The daemon does not have it, or does not serve its store.
+pub(super) async fn open_content(
+    connection: &Connection,
+    digest: &Digest,
+) -> Result<impl Stream<Item = Result<Bytes, Status>> + Send + 'static + use<>, Status> {
+    let request = ReadContentRequest {
+        digest: digest.to_string(),
+        offset: 0,
+        size: 0,
+    };
+    let mut parts = connection.content().read(request).await?.into_inner();
+    // An error may come in place of the first part.
+    let first = parts.message().await?;
+    let first = stream::iter(first.map(|part| Ok(part.data)));
+    Ok(first.chain(parts.map_ok(|part| part.data)))
 }
 
 #[cfg(test)]

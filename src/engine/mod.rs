@@ -183,6 +183,20 @@ impl Engine {
         image::content(&self.connection, digest, limit).await
     }
 
+    /// Opens a content of the daemon's store, of any size. Its digest is not checked.
+    ///
+    /// # Errors
+    /// The daemon does not have it, or does not serve its store.
+    pub(crate) async fn open_content(
+        &self,
+        digest: &crate::types::Digest,
+    ) -> Result<
+        impl futures_util::Stream<Item = Result<bytes::Bytes, tonic::Status>> + Send + 'static + use<>,
+        tonic::Status,
+    > {
+        image::open_content(&self.connection, digest).await
+    }
+
     /// Ends the connection. Waits a moment first, so that cancellations still reach the daemon.
     pub async fn close(&self) {
         self.connection.close().await;

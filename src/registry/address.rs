@@ -77,7 +77,7 @@ impl RegistryAddress {
 
 /// Whether `host` is `localhost` or a loopback address, with any port (containerd, `MatchLocalhost` in
 /// `core/remotes/docker/registry.go`).
-fn is_this_machine(host: &str) -> bool {
+pub(crate) fn is_this_machine(host: &str) -> bool {
     let (name, _) = split_port(host);
     name == "localhost"
         || name

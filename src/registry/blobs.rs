@@ -136,10 +136,7 @@ impl RemoteRepository {
         if from.domain() != self.name.domain() {
             return Ok(false);
         }
-        let query = format!("blobs/uploads/?mount={digest}&from={}", from.path());
-        let mut request = self.request(Method::POST, &query);
-        request.scope.reads = Some(from.path().into());
-        match self.connection.perform(&request).await {
+        match self.connection.perform(&self.mount(digest, from)).await {
             Ok(reply) if reply.status == StatusCode::CREATED => {
                 reply.check_digest(digest).map(|()| true).map_err(failed)
             }
@@ -152,6 +149,16 @@ impl RemoteRepository {
             Err(fault) if fault.is_denial() => Ok(false),
             Err(fault) => Err(failed(fault)),
         }
+    }
+
+    /// The request that mounts a blob from the repository `from`, which may be this one.
+    pub(super) fn mount(&self, digest: &Digest, from: &ImageRepository) -> RegistryRequest {
+        let query = format!("blobs/uploads/?mount={digest}&from={}", from.path());
+        let mut request = self.request(Method::POST, &query);
+        if *from != self.name {
+            request.scope.reads = Some(from.path().into());
+        }
+        request
     }
 
     /// The place of an upload that `started`.

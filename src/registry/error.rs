@@ -197,6 +197,9 @@ pub(crate) enum RegistryFault {
         #[source]
         last: Box<RegistryFault>,
     },
+    /// The content that should be sent cannot be read.
+    #[error(transparent)]
+    Source(super::uploads::BlobSourceError),
     /// The system has no random numbers.
     #[error("the system has no random numbers")]
     NoRandomness(#[source] getrandom::Error),
@@ -236,6 +239,7 @@ impl RegistryFault {
             | Self::Mismatch { .. }
             // A repetition would find another tag than the one that was asked for.
             | Self::NotPutBack { .. }
+            | Self::Source(_)
             | Self::NoRandomness(_)
             | Self::Stopped => false,
         }

@@ -72,6 +72,14 @@ impl RawManifest {
         Self::with_digest(media_type, digest, bytes)
     }
 
+    /// A manifest whose media type is the one that it names itself.
+    ///
+    /// Fails if it names none, or is too large.
+    pub(crate) fn with_own_type(bytes: Bytes) -> Result<Self, RegistryFault> {
+        let media_type = own_media_type(&bytes).unwrap_or_default();
+        Self::new(&media_type, bytes)
+    }
+
     /// The same for a digest that was checked, and may be of another algorithm.
     pub(super) fn with_digest(
         media_type: &str,
@@ -202,6 +210,13 @@ pub(crate) struct ContentDescriptor {
     pub(crate) artifact_type: Option<String>,
     /// The descriptor's annotations.
     pub(crate) annotations: BTreeMap<String, String>,
+}
+
+impl ContentDescriptor {
+    /// Whether it names an image, and not what describes another manifest (BuildKit's attestation storage).
+    pub(crate) fn is_platform(&self) -> bool {
+        !self.annotations.contains_key("vnd.docker.reference.type")
+    }
 }
 
 impl TryFrom<&Descriptor> for ContentDescriptor {

@@ -1,7 +1,7 @@
 //! rbake's own client of registries: manifests, tags and blobs, by the OCI distribution API (`/v2/…`).
 //!
-//! Knows nothing of bake files, builders or images' contents: it moves manifests as bytes. Layers are pushed by BuildKit;
-//! this client does the rest, which takes a few requests per image. Start at [`Registries`]: a run has one, which shares
+//! Knows nothing of bake files, builders or images' contents: it moves manifests as bytes. It also uploads
+//! blobs that someone else has, such as a builder. Start at [`Registries`]: a run has one, which shares
 //! connections, tokens and retries among all repositories of a registry. [`RemoteRepository`] has the requests, and
 //! [`copy_image`] copies a whole image.
 //!
@@ -13,12 +13,14 @@ mod answer;
 mod authorization;
 mod blobs;
 mod challenge;
+mod checked_body;
 mod connection;
 mod copy;
 mod counts;
 mod deletions;
 mod error;
 mod exchange;
+mod links;
 mod manifest;
 mod manifests;
 mod packages;
@@ -29,6 +31,7 @@ mod repository;
 mod retries;
 mod retry;
 mod rights;
+mod sending;
 mod streams;
 mod tag_range;
 mod tags;
@@ -36,9 +39,11 @@ mod tags;
 mod tests;
 mod tls;
 mod untag;
+mod uploads;
 mod words;
 
-pub(crate) use address::RegistrySecurity;
+pub(crate) use address::{RegistrySecurity, is_this_machine};
+pub(crate) use checked_body::{BlobPieces, BlobSize};
 #[cfg(test)]
 pub(crate) use copy::BlobFate;
 pub(crate) use copy::{CopyCounts, CopyError, CopyProgress, copy_image};
@@ -48,10 +53,12 @@ pub(crate) use deletions::{DeletionRight, DeletionRights};
 #[cfg(test)]
 pub(crate) use error::RegistryAct;
 pub(crate) use error::{RegistryError, RegistryFault};
+pub(crate) use links::ManifestLinks;
 #[cfg(test)]
 pub(crate) use manifest::{ContentDescriptor, ManifestContent};
-pub(crate) use manifest::{RawManifest, TagOrDigest};
+pub(crate) use manifest::{LARGEST_MANIFEST, RawManifest, TagOrDigest};
 pub(crate) use manifests::Deletion;
 pub(crate) use repository::{Registries, RemoteRepository};
 pub(crate) use rights::PushRight;
 pub(crate) use untag::Untagged;
+pub(crate) use uploads::{BlobSource, BlobSourceError, SentBlob};

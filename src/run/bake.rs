@@ -22,6 +22,7 @@ use super::ran_steps::RanSteps;
 use super::scheduler::Ends;
 use super::shared_context::SharedContext;
 use super::target::TargetRun;
+use super::uploads::{BlobPlaces, Uploader};
 use super::{Baked, Prepared, Ready, Stop, Tools, facts, node, scheduler};
 use crate::builder::embedded::Lease;
 use crate::builder::{Chosen, Notice};
@@ -97,6 +98,7 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
         registries: &shared.registries,
         clock: clock.clone(),
         company: company(&names),
+        uploader: shared.uploader,
         events: &events,
     };
     let work = async {
@@ -422,6 +424,8 @@ async fn shared(
         imports: CacheImports::default(),
         steps: RanSteps::default(),
         registries,
+        uploader: Uploader::of(&engine),
+        blobs: BlobPlaces::default(),
         clock: clock.clone(),
         publishing: OnceLock::new(),
         halt: CancellationToken::new(),

@@ -37,6 +37,7 @@ mod sources;
 mod target;
 #[cfg(test)]
 mod testing;
+mod uploads;
 mod vcs;
 
 use std::collections::BTreeSet;

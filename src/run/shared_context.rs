@@ -11,6 +11,7 @@ use super::lower::{self, Setting};
 use super::publishing::Publishing;
 use super::ran_steps::RanSteps;
 use super::registries;
+use super::uploads::{BlobPlaces, Uploader};
 use crate::builder::Driver;
 use crate::credential::Provider;
 use crate::engine::Engine;
@@ -35,6 +36,10 @@ pub(super) struct SharedContext {
     pub(super) steps: RanSteps,
     /// The registries, for requests that rbake makes itself.
     pub(super) registries: Registries,
+    /// Who sends contents to registries.
+    pub(super) uploader: Uploader,
+    /// Which repositories have which blobs.
+    pub(super) blobs: BlobPlaces,
     /// The time.
     pub(super) clock: Clock,
     /// Publishes the images. Empty if the builder pushes, or nothing is pushed.

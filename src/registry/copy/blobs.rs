@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::links::LinkedBlob;
 use super::{CopyError, ImageCopy};
+use crate::registry::links::LinkedBlob;
 
 /// How the target got a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

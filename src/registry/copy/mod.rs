@@ -6,9 +6,7 @@
 
 mod attached;
 mod blobs;
-mod body;
 mod error;
-mod links;
 mod lists;
 mod plan;
 mod transfer;
@@ -22,6 +20,7 @@ pub(crate) use blobs::BlobFate;
 pub(crate) use error::CopyError;
 
 use super::RemoteRepository;
+use super::links::LinkedBlob;
 use super::manifest::TagOrDigest;
 use crate::types::{Digest, ImageTag};
 
@@ -185,7 +184,7 @@ impl ImageCopy<'_> {
 
     async fn copy_blobs(
         &self,
-        blobs: Vec<links::LinkedBlob>,
+        blobs: Vec<LinkedBlob>,
         counts: &mut CopyCounts,
     ) -> Result<(), CopyError> {
         let mounting = blobs::Mounting::default();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::attached::ReferrerList;
-use super::links::LinkedBlob;
+use crate::registry::links::LinkedBlob;
 use crate::registry::manifest::RawManifest;
 use crate::types::{Digest, ImageTag};
 

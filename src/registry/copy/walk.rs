@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::attached::{AttachedManifests, SourceLists};
-use super::links::ManifestLinks;
 use super::plan::{CopyPlan, PlannedManifest};
 use super::{CopyError, ImageCopy, MANIFEST_BYTES, MANIFESTS, NESTING, PARALLEL};
 use crate::registry::error::RegistryAct;
+use crate::registry::links::ManifestLinks;
 use crate::registry::manifest::{ContentDescriptor, TagOrDigest, is_image};
 use crate::types::Digest;
 

@@ -14,6 +14,7 @@ mod repetition;
 mod scripted;
 mod tag_range;
 mod untag;
+mod uploads;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};

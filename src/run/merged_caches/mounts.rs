@@ -3,6 +3,8 @@
 //! The builder would send each layer again, although the registry has it in the repository of an image: its cache exporter
 //! does not mount layers from other repositories.
 
+use std::collections::BTreeSet;
+
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
@@ -31,16 +33,14 @@ pub(super) async fn mount_layers(cache: &SharedCache, shared: &SharedContext) {
     let CachePlace::Registry { repository, .. } = &place else {
         return;
     };
-    let Some(publishing) = shared.publishing.get() else {
-        return;
-    };
     let to = repository.name().clone();
-    let mut pushed = publishing.pushed_layers();
-    pushed.retain(|from, layers| from.domain() == to.domain() && *from != to && !layers.is_empty());
+    let mut pushed = shared.blobs.at(to.domain());
+    pushed.retain(|from, layers| *from != to && !layers.is_empty());
     if pushed.is_empty() {
         return;
     }
-    let mut seen = content::layers_at(&place).await;
+    let there = place.manifest().await.ok().flatten();
+    let mut seen = there.map_or_else(BTreeSet::new, |manifest| content::layers_of(&manifest));
     let mut mounts: Vec<(ImageRepository, Digest)> = Vec::new();
     for (from, layers) in pushed {
         for layer in layers {

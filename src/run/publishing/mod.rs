@@ -11,8 +11,9 @@ mod late;
 mod messages;
 mod publication;
 mod response;
+mod send;
 mod settle;
-mod uploads;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,7 @@ use std::time::Duration;
 use super::gates::{GateImage, GateWishes};
 use super::scheduler::Ends;
 use super::shared_context::SharedContext;
+use super::uploads::Uploader;
 use super::{Ready, Stop, secrets};
 use crate::credential::Provider;
 use crate::diag::{Diagnostic, Diagnostics};
@@ -45,7 +47,7 @@ use late::LatePush;
 pub(super) use messages::{by_outputs, nothing_to_gate, nothing_to_publish};
 pub(super) use publication::{Publication, PublicationRules};
 pub(super) use settle::{BuiltTarget, Settled};
-use uploads::Uploads;
+use turns::PushTurns;
 
 /// The most time in which a run that failed or was interrupted records its end in the registry.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
@@ -81,7 +83,8 @@ pub(super) struct Publishing {
     company: Company,
     at_end: AtEnd,
     events: EventSink,
-    uploads: Uploads,
+    uploader: Uploader,
+    turns: PushTurns,
     done: Mutex<Done>,
 }
 
@@ -195,6 +198,7 @@ pub(super) struct PublishTools<'a> {
     pub(super) registries: &'a Registries,
     pub(super) clock: Clock,
     pub(super) company: Company,
+    pub(super) uploader: Uploader,
     pub(super) events: &'a EventSink,
 }
 
@@ -279,7 +283,8 @@ impl Publishing {
                 AtEnd::Move
             },
             events: tools.events.clone(),
-            uploads: Uploads::default(),
+            uploader: tools.uploader,
+            turns: PushTurns::default(),
             done: Mutex::default(),
         })
     }

@@ -1,17 +1,15 @@
 //! Publishes the image of a target that was built: its content, and its immutable tags.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-
-use bytes::Bytes;
 
 use super::hold::{self, TagsWait};
 use super::late::LatePush;
 use super::publication::Publication;
-use super::uploads;
+use super::turns;
 use super::{AtEnd, Company, Publishing, messages, response};
 use crate::engine::spec::{NoCache, SolveExport};
-use crate::engine::{BuildRef, Engine, Sessions, SolveSpec};
+use crate::engine::{BuildRef, Sessions, SolveSpec};
 use crate::event::{EventKind, EventSink, StatusUpdate};
 use crate::outcome::{FailureKind, SolveFailure, Solved};
 use crate::publish::compare::MANIFEST_LIMIT;
@@ -20,7 +18,8 @@ use crate::publisher::{
 };
 use crate::registry::{RawManifest, TagOrDigest};
 use crate::run::shared_context::SharedContext;
-use crate::types::{Digest, ImageRepository, ImageTag, TargetName};
+use crate::run::uploads::{BuilderContents, Uploader};
+use crate::types::{Digest, ImageTag, TargetName};
 
 /// How the first solve of a target exports its image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +74,10 @@ impl Publishing {
                 Company::Alone => FirstExport::WithTags,
                 Company::Others => FirstExport::Unseen,
             }
-        } else if self.is_free(target) && self.company == Company::Alone {
+        } else if self.is_free(target)
+            && self.company == Company::Alone
+            && self.uploader == Uploader::Builder
+        {
             FirstExport::ByDigest
         } else {
             FirstExport::Kept
@@ -125,27 +127,20 @@ impl Publishing {
         };
         let missing = found.iter().filter(|found| found.manifest.is_none());
         let missing: Vec<&ImageToPublish> = missing.map(|found| found.image).collect();
-        let layers = if missing.is_empty() {
-            BTreeSet::new()
-        } else {
-            layers_of(built, solved).await
-        };
-        if built.first == FirstExport::Kept
-            && !missing.is_empty()
-            && let Some(export) = built.publication.by_digest(missing.iter().copied())
-        {
-            let at_registries = uploads::at_registries(&layers, &missing);
-            let _turn = self.uploads.turn(at_registries).await;
-            solve_again(built, solved, export).await?;
+        let target = &built.spec.target;
+        let sent = self.send_missing(built, solved, &missing).await?;
+        if sent.is_none() {
+            self.push_missing(built, solved, &missing).await?;
         }
-        self.uploads.note(&layers, &missing);
         let Some(digest) = solved.digest() else {
             let message = "the builder did not report the digest of the image";
             return Err(SolveFailure::new(FailureKind::Build, message));
         };
-        let target = &built.spec.target;
         for found in found.iter_mut().filter(|found| found.manifest.is_none()) {
-            found.manifest = self.pushed(target, found.image, &digest).await?;
+            found.manifest = match &sent {
+                Some(manifest) => Some(manifest.clone()),
+                None => self.pushed(target, found.image, &digest).await?,
+            };
         }
         if found.iter().any(|found| found.manifest.is_none()) {
             // The builder has pushed to another registry: it knows this one by another address or a mirror.
@@ -172,6 +167,30 @@ impl Publishing {
             response::name(solved, &manifest, &built.publication.names());
         }
         Ok(Settled::Whole)
+    }
+
+    /// Lets the builder push the image to the repositories of `missing`, by its digest.
+    async fn push_missing(
+        &self,
+        built: &BuiltTarget<'_>,
+        solved: &mut Solved,
+        missing: &[&ImageToPublish],
+    ) -> Result<(), SolveFailure> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let layers = layers_of(built, solved).await;
+        if built.first == FirstExport::Kept
+            && let Some(export) = built.publication.by_digest(missing.iter().copied())
+        {
+            let at_registries = turns::at_registries(&layers, missing);
+            let _turn = self.turns.turn(at_registries).await;
+            solve_again(built, solved, export).await?;
+        }
+        for image in missing {
+            built.shared.blobs.note(&image.repository, &layers);
+        }
+        Ok(())
     }
 
     /// Why the tags of `target` may not be set by the builder, which reaches another registry than rbake does.
@@ -211,11 +230,6 @@ impl Publishing {
         Ok(())
     }
 
-    /// The layers that the run has pushed, by repository.
-    pub(in crate::run) fn pushed_layers(&self) -> BTreeMap<ImageRepository, BTreeSet<Digest>> {
-        self.uploads.pushed()
-    }
-
     /// Notes what became of tags.
     pub(super) fn note(&self, reports: Vec<TagReport>) {
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
@@ -236,7 +250,7 @@ impl Publishing {
         solved: &Solved,
     ) -> Vec<FoundImage<'a>> {
         let images = &built.publication.images;
-        let reader = BuilderContent(&built.shared.engine);
+        let reader = BuilderContents(&built.shared.engine);
         let ours = match solved.digest() {
             Some(digest) => reader.read(&digest, MANIFEST_LIMIT).await,
             None => None,
@@ -340,22 +354,13 @@ async fn solve_again(
 
 /// The layers of an image that was built.
 async fn layers_of(built: &BuiltTarget<'_>, solved: &Solved) -> BTreeSet<Digest> {
-    let reader = BuilderContent(&built.shared.engine);
+    let reader = BuilderContents(&built.shared.engine);
     let Some(digest) = solved.digest() else {
         return BTreeSet::new();
     };
     match reader.read(&digest, MANIFEST_LIMIT).await {
-        Some(top) => uploads::layers(&top, &reader).await,
+        Some(top) => turns::layers(&top, &reader).await,
         None => BTreeSet::new(),
-    }
-}
-
-/// The contents that the builder has.
-struct BuilderContent<'a>(&'a Engine);
-
-impl ContentReader for BuilderContent<'_> {
-    async fn read(&self, digest: &Digest, limit: usize) -> Option<Bytes> {
-        self.0.content(digest, limit).await
     }
 }
 

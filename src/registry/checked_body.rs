@@ -1,18 +1,38 @@
-//! The content of a blob on its way from one registry to the other.
+//! The content of a blob on its way to a registry.
 
 use std::io;
 
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt as _, stream};
 use reqwest::Response;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::timeout;
 
-use super::links::LinkedBlob;
-use crate::registry::answer::{STALL, unreachable};
-use crate::registry::error::RegistryFault;
+use super::answer::{STALL, unreachable};
+use super::error::RegistryFault;
 use crate::types::Digest;
 use crate::types::digest::DigestHasher;
+
+/// The pieces of a content, in order. After an error comes nothing.
+pub(crate) type BlobPieces = BoxStream<'static, Result<Bytes, RegistryFault>>;
+
+/// The body of `response`, in pieces.
+pub(super) fn pieces_of(response: Response) -> BlobPieces {
+    let pieces = stream::try_unfold(response, |mut response| async move {
+        let piece = response.chunk().await.map_err(unreachable)?;
+        Ok(piece.map(|piece| (piece, response)))
+    });
+    pieces.boxed()
+}
+
+/// What a blob must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BlobSize {
+    pub(crate) digest: Digest,
+    /// The size in bytes.
+    pub(crate) size: u64,
+}
 
 /// What happened to a body.
 #[derive(Debug)]
@@ -25,9 +45,8 @@ pub(super) enum BodyReport {
 
 /// A body whose size and digest are checked while it passes through.
 pub(super) struct CheckedBody {
-    response: Response,
-    expected: Digest,
-    size: u64,
+    source: BlobPieces,
+    expected: BlobSize,
     received: u64,
     // `None` after the end.
     hasher: Option<DigestHasher>,
@@ -38,16 +57,15 @@ pub(super) struct CheckedBody {
 }
 
 impl CheckedBody {
-    /// The body of `response`, which should be `blob`.
+    /// The content that `source` yields, which should be `blob`.
     pub(super) fn new(
-        response: Response,
-        blob: &LinkedBlob,
+        source: BlobPieces,
+        blob: &BlobSize,
         reports: UnboundedSender<BodyReport>,
     ) -> Self {
         Self {
-            response,
-            expected: blob.digest.clone(),
-            size: blob.size,
+            source,
+            expected: blob.clone(),
             received: 0,
             hasher: Some(blob.digest.hasher()),
             held_back: None,
@@ -79,15 +97,15 @@ impl CheckedBody {
             return Ok(None);
         };
         loop {
-            let piece = timeout(STALL, self.response.chunk()).await;
+            let piece = timeout(STALL, self.source.next()).await;
             let piece = piece.map_err(|_| RegistryFault::Stalled {
                 seconds: STALL.as_secs(),
             })?;
-            let Some(piece) = piece.map_err(unreachable)? else {
+            let Some(piece) = piece.transpose()? else {
                 break;
             };
             self.received = self.received.saturating_add(length(&piece));
-            if self.received > self.size {
+            if self.received > self.expected.size {
                 return Err(self.wrong_size());
             }
             hasher.update(&piece);
@@ -96,19 +114,19 @@ impl CheckedBody {
                 return Ok(Some(ready));
             }
         }
-        if self.received != self.size {
+        if self.received != self.expected.size {
             return Err(self.wrong_size());
         }
         let found = hasher.finish();
-        if found != self.expected {
-            let expected = self.expected.clone();
+        if found != self.expected.digest {
+            let expected = self.expected.digest.clone();
             return Err(RegistryFault::Mismatch { expected, found });
         }
         Ok(self.held_back.take())
     }
 
     fn wrong_size(&self) -> RegistryFault {
-        let size = self.size;
+        let size = self.expected.size;
         RegistryFault::malformed(format!("the blob does not have {size} bytes"))
     }
 }

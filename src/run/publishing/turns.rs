@@ -4,15 +4,14 @@
 //! (`containerd.io/distribution.source` labels). If two images with a new layer in common are pushed at the same time,
 //! neither push knows of the other one, and both send the layer.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use tokio::sync::watch;
 
 use crate::publish::compare::MANIFEST_LIMIT;
 use crate::publisher::{ContentReader, ImageToPublish};
-use crate::types::{Digest, ImageRepository};
+use crate::types::Digest;
 
 /// The most manifests of an index that are looked at.
 const MANIFESTS: usize = 64;
@@ -20,23 +19,22 @@ const MANIFESTS: usize = 64;
 /// A layer at a registry.
 pub(super) type LayerAtRegistry = (String, Digest);
 
-/// The layers that are being pushed, and those that were.
+/// The layers that the builder is pushing.
 #[derive(Debug, Default)]
-pub(super) struct Uploads {
+pub(super) struct PushTurns {
     busy: watch::Sender<BTreeSet<LayerAtRegistry>>,
-    pushed: Mutex<BTreeMap<ImageRepository, BTreeSet<Digest>>>,
 }
 
 /// The right to push layers. Ends when it is dropped.
 #[derive(Debug)]
-pub(super) struct UploadTurn<'a> {
-    uploads: &'a Uploads,
+pub(super) struct PushTurn<'a> {
+    turns: &'a PushTurns,
     layers: BTreeSet<LayerAtRegistry>,
 }
 
-impl Uploads {
+impl PushTurns {
     /// Waits until none of `layers` is being pushed, and claims them all.
-    pub(super) async fn turn(&self, layers: BTreeSet<LayerAtRegistry>) -> UploadTurn<'_> {
+    pub(super) async fn turn(&self, layers: BTreeSet<LayerAtRegistry>) -> PushTurn<'_> {
         let mut changes = self.busy.subscribe();
         loop {
             let is_ours = self.busy.send_if_modified(|busy| {
@@ -47,34 +45,19 @@ impl Uploads {
                 is_free
             });
             if is_ours {
-                let uploads = self;
-                return UploadTurn { uploads, layers };
+                let turns = self;
+                return PushTurn { turns, layers };
             }
             // The sender is in `self`, so it cannot be gone.
             let _ = changes.changed().await;
         }
     }
-
-    /// Notes that an image with `layers` was pushed to the repositories of `images`.
-    pub(super) fn note(&self, layers: &BTreeSet<Digest>, images: &[&ImageToPublish]) {
-        let mut pushed = self.pushed.lock().unwrap_or_else(PoisonError::into_inner);
-        for image in images {
-            let known = pushed.entry(image.repository.clone()).or_default();
-            known.extend(layers.iter().cloned());
-        }
-    }
-
-    /// The layers that were pushed, by repository.
-    pub(super) fn pushed(&self) -> BTreeMap<ImageRepository, BTreeSet<Digest>> {
-        let pushed = self.pushed.lock().unwrap_or_else(PoisonError::into_inner);
-        pushed.clone()
-    }
 }
 
-impl Drop for UploadTurn<'_> {
+impl Drop for PushTurn<'_> {
     fn drop(&mut self) {
         let layers = std::mem::take(&mut self.layers);
-        self.uploads
+        self.turns
             .busy
             .send_modify(|busy| busy.retain(|layer| !layers.contains(layer)));
     }
@@ -141,27 +124,27 @@ mod tests {
 
     #[test]
     fn images_without_a_common_layer_are_pushed_at_the_same_time() {
-        let uploads = Uploads::default();
-        let one = uploads.turn(layers_of(&["a", "b"])).now_or_never();
-        let other = uploads.turn(layers_of(&["c"])).now_or_never();
+        let turns = PushTurns::default();
+        let one = turns.turn(layers_of(&["a", "b"])).now_or_never();
+        let other = turns.turn(layers_of(&["c"])).now_or_never();
         assert!(one.is_some() && other.is_some());
         // An image of which nothing is known waits for nobody.
-        assert!(uploads.turn(BTreeSet::new()).now_or_never().is_some());
+        assert!(turns.turn(BTreeSet::new()).now_or_never().is_some());
     }
 
     #[tokio::test]
     async fn an_image_waits_for_the_push_of_a_layer_that_it_shares() {
-        let uploads = Uploads::default();
-        let first = uploads.turn(layers_of(&["a", "b"])).await;
-        let mut second = Box::pin(uploads.turn(layers_of(&["b", "c"])));
+        let turns = PushTurns::default();
+        let first = turns.turn(layers_of(&["a", "b"])).await;
+        let mut second = Box::pin(turns.turn(layers_of(&["b", "c"])));
         assert!(second.as_mut().now_or_never().is_none());
         // The same layer at another registry is another layer.
         let elsewhere = BTreeSet::from([("s.example".to_owned(), Digest::sha256(b"b"))]);
-        assert!(uploads.turn(elsewhere).now_or_never().is_some());
+        assert!(turns.turn(elsewhere).now_or_never().is_some());
         drop(first);
         drop(second.await);
         assert!(
-            uploads
+            turns
                 .turn(layers_of(&["a", "b", "c"]))
                 .now_or_never()
                 .is_some()

@@ -2,33 +2,31 @@
 
 use oci_spec::image::Descriptor;
 
-use crate::registry::error::RegistryFault;
-use crate::registry::manifest::{
-    ContentDescriptor, ManifestContent, RawManifest, is_image, is_index,
-};
+use super::error::RegistryFault;
+use super::manifest::{ContentDescriptor, ManifestContent, RawManifest, is_image, is_index};
 use crate::types::Digest;
 
 /// A blob that a manifest names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LinkedBlob {
-    pub(super) digest: Digest,
+pub(crate) struct LinkedBlob {
+    pub(crate) digest: Digest,
     /// The size in bytes, as the manifest says.
-    pub(super) size: u64,
+    pub(crate) size: u64,
     /// Whether it may be at another place, and in no registry.
-    pub(super) may_be_elsewhere: bool,
+    pub(crate) may_be_elsewhere: bool,
 }
 
 /// What a manifest names.
 #[derive(Debug, Default)]
-pub(super) struct ManifestLinks {
-    pub(super) children: Vec<ContentDescriptor>,
-    pub(super) blobs: Vec<LinkedBlob>,
-    pub(super) subject: Option<Digest>,
+pub(crate) struct ManifestLinks {
+    pub(crate) children: Vec<ContentDescriptor>,
+    pub(crate) blobs: Vec<LinkedBlob>,
+    pub(crate) subject: Option<Digest>,
 }
 
 impl ManifestLinks {
     /// Reads them from `manifest`. `None` if its type is not known.
-    pub(super) fn of(manifest: &RawManifest) -> Result<Option<Self>, RegistryFault> {
+    pub(crate) fn of(manifest: &RawManifest) -> Result<Option<Self>, RegistryFault> {
         let mut links = Self::default();
         let subject = match manifest.content()? {
             ManifestContent::Image(image) => {
