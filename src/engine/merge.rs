@@ -6,7 +6,7 @@
 //! last one replaces the others.
 //!
 //! The job asks the frontend for each solve once more. The daemon has just made these results, so nothing is built
-//! again. The job answers no secret: a step that would have to run again for lack of a cached result, and needs one,
+//! again. It forgets results of imported caches that it did not need to load, so the job imports the caches again. The job answers no secret: a step that would have to run again for lack of a cached result, and needs one,
 //! fails the export and not the image.
 //!
 //! Of a solve that did not succeed, the job returns the results of the steps that finished. The frontend only describes
@@ -36,7 +36,7 @@ use crate::outcome::SolveFailure;
 /// A solve that has ended, and sessions that serve its directories.
 #[derive(Debug, Clone)]
 pub(crate) struct EndedSolve {
-    /// The solve.
+    /// The solve, with the caches that are imported again.
     pub(crate) spec: SolveSpec,
     /// Its sessions.
     pub(crate) sessions: Sessions,
@@ -78,7 +78,6 @@ impl MergedExport {
         let spec = SolveSpec {
             // The target has just been built without the cache; what it made is what is exported.
             no_cache: NoCache::Nothing,
-            cache_imports: Vec::new(),
             attestations: Vec::new(),
             cache_exports: Vec::new(),
             exports: Vec::new(),
@@ -156,7 +155,9 @@ async fn join(gateway: &mut Gateway, merged: &MergedExport) -> Result<JoinedResu
         match &solve.steps {
             None => joined.add(asked?),
             Some(steps) => match asked {
-                Ok(described) => add_finished(gateway, &described, steps, &mut joined).await?,
+                Ok(described) => {
+                    add_finished(gateway, &described, (solve, steps), &mut joined).await?;
+                }
                 // The frontend has failed before, or its input has changed since. The others need not suffer from it.
                 Err(status) if is_from_peer(&status) => {
                     tracing::info!(target.name = %solve.spec.target, cause = %status.message(), "not described again");
@@ -172,7 +173,7 @@ async fn join(gateway: &mut Gateway, merged: &MergedExport) -> Result<JoinedResu
 async fn add_finished(
     gateway: &mut Gateway,
     described: &FrontendResult,
-    steps: &ReportedSteps,
+    (solve, steps): (&EndedSolve, &ReportedSteps),
     joined: &mut JoinedResults,
 ) -> Result<(), Status> {
     let described = described.linked().unwrap_or_default();
@@ -182,7 +183,10 @@ async fn add_finished(
         };
         tracing::debug!(results = cut.len(), "definition cut to finished steps");
         for definition in cut {
-            match gateway.solve(wire::definition_request(definition)).await {
+            match gateway
+                .solve(wire::definition_request(definition, &solve.spec))
+                .await
+            {
                 Ok(result) => joined.add(result),
                 // The daemon may have removed a result meanwhile.
                 Err(status) if is_from_peer(&status) => {

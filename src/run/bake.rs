@@ -424,7 +424,7 @@ async fn shared(
         imports: CacheImports::default(),
         steps: RanSteps::default(),
         registries,
-        uploader: Uploader::of(&engine),
+        uploader: Uploader::of(engine.endpoint(), wishes.settings.upload),
         blobs: BlobPlaces::default(),
         clock: clock.clone(),
         publishing: OnceLock::new(),
@@ -547,7 +547,7 @@ fn work(
     let run = |(ready, lowered): (Ready, lower::LoweredTarget)| {
         let name = ready.planned.name.clone();
         if merged_caches::exports(&caches, &name) {
-            cached.add(&ready, &lowered.spec);
+            cached.add(&ready, &lowered);
         }
         let run = TargetRun {
             ready,

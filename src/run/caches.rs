@@ -77,6 +77,25 @@ pub(super) fn open(
     Ok(ServedCaches { stores, exports })
 }
 
+/// Opens the directories from which `wanted` imports caches, for another solve with `spec`. Blocking. Caches that are missing
+/// by now are left out of `spec`.
+pub(super) fn open_again(
+    wanted: &[LocalCache],
+    spec: &mut SolveSpec,
+) -> BTreeMap<String, StoreAccess> {
+    let imports = wanted.iter();
+    let imports = imports.filter(|cache| matches!(cache, LocalCache::Import { .. }));
+    let imports: Vec<LocalCache> = imports.cloned().collect();
+    match open(&imports, spec, &mut Vec::new()) {
+        Ok(served) => served
+            .stores
+            .map(ContentStores::into_stores)
+            .unwrap_or_default(),
+        // Only the directories of exports can fail to open.
+        Err(_) => BTreeMap::new(),
+    }
+}
+
 /// Opens the directory that a cache is exported to. Blocking. `wanted` must be an export.
 pub(super) fn open_export(wanted: &LocalCache) -> Result<ServedCaches, LayoutError> {
     let mut served = ServedCaches::default();

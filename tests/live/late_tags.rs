@@ -190,6 +190,8 @@ async fn the_builder_sets_the_tags_if_it_reaches_another_registry_than_rbake() {
         }
     });
     place.proxy.set_hook(Some(other));
+    let settings = place.project.path().join("rbake.toml");
+    std::fs::write(settings, "[publish]\nupload = \"builder\"\n").unwrap();
     let release = Release::of(&place.project.commit("one"), 1);
     let output = place.project.publish(&release, &[]);
     assert_eq!(output.code, Some(0), "{output}");

@@ -38,3 +38,4 @@ mod secrets;
 mod shells;
 mod site;
 mod tls;
+mod uploads;

@@ -120,22 +120,26 @@ pub(super) fn gateway_request(spec: &SolveSpec, sessions: &SessionIds) -> gatewa
         frontend_inputs: inputs(spec),
         allow_result_return: true,
         allow_result_array_ref: true,
-        cache_imports: spec
-            .cache_imports
-            .iter()
-            .map(|entry| gateway::CacheOptionsEntry {
-                r#type: entry.backend.name().to_owned(),
-                attrs: cache_attrs(entry),
-            })
-            .collect(),
+        cache_imports: gateway_imports(spec),
         ..gateway::SolveRequest::default()
     }
 }
 
-/// The request for the result of an encoded LLB definition. The answer comes when the daemon has the result.
-pub(super) fn definition_request(definition: Bytes) -> gateway::SolveRequest {
+fn gateway_imports(spec: &SolveSpec) -> Vec<gateway::CacheOptionsEntry> {
+    let imports = spec.cache_imports.iter();
+    let entry = |entry: &SolveCache| gateway::CacheOptionsEntry {
+        r#type: entry.backend.name().to_owned(),
+        attrs: cache_attrs(entry),
+    };
+    imports.map(entry).collect()
+}
+
+/// The request for the result of an encoded LLB definition, with the caches that `spec` imports. The answer comes when the
+/// daemon has the result.
+pub(super) fn definition_request(definition: Bytes, spec: &SolveSpec) -> gateway::SolveRequest {
     gateway::SolveRequest {
         definition,
+        cache_imports: gateway_imports(spec),
         allow_result_return: true,
         allow_result_array_ref: true,
         evaluate: true,

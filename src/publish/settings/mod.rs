@@ -11,6 +11,8 @@
 //! mutable = ["build-latest"]
 //! # Who pushes: "rbake", tags last and with a record of each change; or "buildx", the daemon, as with buildx.
 //! mode = "rbake"
+//! # Who sends layers to registries: "rbake", "builder", or "auto": rbake if the builder is on the same machine.
+//! upload = "auto"
 //!
 //! [gate]
 //! # What must succeed before mutable tags move; see [`gate`].
@@ -21,7 +23,7 @@
 //! salvage = true
 //! ```
 //!
-//! `RBAKE_IMMUTABLE_TAGS` and `RBAKE_MUTABLE_TAGS` (patterns with commas between them) and `RBAKE_PUBLISH` replace
+//! `RBAKE_IMMUTABLE_TAGS` and `RBAKE_MUTABLE_TAGS` (patterns with commas between them), `RBAKE_PUBLISH` and `RBAKE_UPLOAD` replace
 //! the value of the file, and flags replace both. An unknown key is an error, not a warning: a misspelt
 //! `immutable` would let a release be overwritten.
 
@@ -54,11 +56,12 @@ pub(crate) const PATTERN_LIMIT: usize = 1_000;
 const PROBLEM_LIMIT: usize = 50;
 
 const MODE_VARIABLE: &str = "RBAKE_PUBLISH";
+const UPLOAD_VARIABLE: &str = "RBAKE_UPLOAD";
 const IMMUTABLE_VARIABLE: &str = "RBAKE_IMMUTABLE_TAGS";
 const MUTABLE_VARIABLE: &str = "RBAKE_MUTABLE_TAGS";
 
 const TABLES: [&str; 3] = ["publish", "gate", "cache"];
-const KEYS: [&str; 3] = ["immutable", "mutable", "mode"];
+const KEYS: [&str; 4] = ["immutable", "mutable", "mode", "upload"];
 const CACHE_KEYS: [&str; 1] = ["salvage"];
 
 /// Who pushes images and moves tags.
@@ -83,6 +86,31 @@ impl PublishMode {
     }
 }
 
+/// Who sends layers to registries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum UploadMode {
+    /// rbake if the builder is on the same machine, and otherwise the builder.
+    #[default]
+    Auto,
+    /// rbake, which reads them from the builder.
+    Rbake,
+    /// The builder.
+    Builder,
+}
+
+impl UploadMode {
+    const NAMES: [&str; 3] = ["auto", "rbake", "builder"];
+
+    fn named(text: &str) -> Option<Self> {
+        match text {
+            "auto" => Some(Self::Auto),
+            "rbake" => Some(Self::Rbake),
+            "builder" => Some(Self::Builder),
+            _ => None,
+        }
+    }
+}
+
 /// The settings of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct PublishSettings {
@@ -92,6 +120,8 @@ pub(crate) struct PublishSettings {
     pub(crate) mutable: Vec<TagPattern>,
     /// Who pushes.
     pub(crate) mode: PublishMode,
+    /// Who sends layers to registries.
+    pub(crate) upload: UploadMode,
 }
 
 /// The values of flags, not yet parsed. `None` if the flag is not given; an empty list replaces that of the file.
@@ -111,6 +141,7 @@ pub(crate) struct SettingsFile {
     immutable: Option<Vec<TagPattern>>,
     mutable: Option<Vec<TagPattern>>,
     mode: Option<PublishMode>,
+    upload: Option<UploadMode>,
     /// What must succeed before mutable tags move.
     pub(crate) gate: GateSettings,
     /// Whether the finished steps of a failed build are exported to its caches.
@@ -169,7 +200,8 @@ impl SettingsFile {
             reader.check_keys(table, "publish.", &KEYS);
             found.immutable = reader.patterns(table, "immutable");
             found.mutable = reader.patterns(table, "mutable");
-            found.mode = reader.mode(table);
+            found.mode = reader.word(table, "mode", PublishMode::named, unknown_mode);
+            found.upload = reader.word(table, "upload", UploadMode::named, unknown_upload);
         }
         if let Some(table) = reader.table(document.as_table(), "gate", "gate") {
             found.gate = GateSettings::read(table, &mut reader);
@@ -232,10 +264,21 @@ impl PublishSettings {
                 mode
             }
         };
+        let upload = match environment.non_empty(UPLOAD_VARIABLE).map(str::trim) {
+            None => file.upload,
+            Some(text) => {
+                let upload = UploadMode::named(text);
+                if upload.is_none() {
+                    problems.push(unknown_upload(Class::Usage, "`RBAKE_UPLOAD`", text));
+                }
+                upload
+            }
+        };
         problems.into_result(Self {
             immutable,
             mutable,
             mode: mode.unwrap_or_default(),
+            upload: upload.unwrap_or_default(),
         })
     }
 }
@@ -283,6 +326,13 @@ fn too_many(place: &str) -> Diagnostic {
 fn unknown_mode(class: Class, place: &str, text: &str) -> Diagnostic {
     let message = format!("{place} is `{}`, which is not a known mode", visible(text));
     invalid(class, message).did_you_mean("a mode", text, PublishMode::NAMES)
+}
+
+fn unknown_upload(class: Class, place: &str, text: &str) -> Diagnostic {
+    let message = format!("{place} is `{}`, which is not valid", visible(text));
+    invalid(class, message)
+        .did_you_mean("a value", text, UploadMode::NAMES)
+        .help("the values are `auto`, `rbake` and `builder`")
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use toml_edit::{Key, TableLike, Value};
 
-use super::{PATTERN_LIMIT, PROBLEM_LIMIT, PublishMode, invalid, too_many, unknown_mode};
+use super::{PATTERN_LIMIT, PROBLEM_LIMIT, invalid, too_many};
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Span, Spanned};
 use crate::publish::pattern::{InvalidTagPattern, TagPattern};
 use crate::types::terminal::visible;
@@ -172,20 +172,25 @@ impl Reader {
         Some(patterns)
     }
 
-    /// The value of `publish.mode`.
-    pub(super) fn mode(&mut self, table: &dyn TableLike) -> Option<PublishMode> {
-        let item = table.get("mode")?;
+    /// The value of `publish.KEY`, which is one of a few words. `named` knows them, and `unknown` reports another one.
+    pub(super) fn word<T>(
+        &mut self,
+        table: &dyn TableLike,
+        key: &str,
+        named: fn(&str) -> Option<T>,
+        unknown: fn(Class, &str, &str) -> Diagnostic,
+    ) -> Option<T> {
+        let item = table.get(key)?;
+        let place = format!("publish.{key}");
         let Some(text) = item.as_value().and_then(Value::as_str) else {
-            self.wrong_type("publish.mode", "a text", item.type_name(), item.span());
+            self.wrong_type(&place, "a text", item.type_name(), item.span());
             return None;
         };
-        let mode = PublishMode::named(text);
-        if mode.is_none() {
-            self.report(
-                unknown_mode(Class::Definition, "`publish.mode`", text),
-                item.span(),
-            );
+        let found = named(text);
+        if found.is_none() {
+            let problem = unknown(Class::Definition, &format!("`{place}`"), text);
+            self.report(problem, item.span());
         }
-        mode
+        found
     }
 }

@@ -22,7 +22,7 @@ fn texts(patterns: &[TagPattern]) -> Vec<String> {
     patterns.iter().map(ToString::to_string).collect()
 }
 
-const WHOLE: &str = "[publish]\nimmutable = [\"build-*\", \"v*.*.*\"]\nmutable = [\"build-latest\"]\nmode = \"buildx\"\n";
+const WHOLE: &str = "[publish]\nimmutable = [\"build-*\", \"v*.*.*\"]\nmutable = [\"build-latest\"]\nmode = \"buildx\"\nupload = \"builder\"\n";
 
 #[test]
 fn all_settings_are_read() {
@@ -30,6 +30,7 @@ fn all_settings_are_read() {
     assert_eq!(texts(&found.immutable), ["build-*", "v*.*.*"]);
     assert_eq!(texts(&found.mutable), ["build-latest"]);
     assert_eq!(found.mode, PublishMode::Buildx);
+    assert_eq!(found.upload, UploadMode::Builder);
 }
 
 #[test_case(""; "an empty file")]
@@ -48,6 +49,7 @@ fn variables_replace_the_file_and_flags_replace_both() {
             ("RBAKE_IMMUTABLE_TAGS", " sha-*, ,r-* "),
             ("RBAKE_MUTABLE_TAGS", ""),
             ("RBAKE_PUBLISH", "rbake"),
+            ("RBAKE_UPLOAD", " rbake "),
         ],
         "/",
     );
@@ -55,6 +57,7 @@ fn variables_replace_the_file_and_flags_replace_both() {
     assert_eq!(texts(&found.immutable), ["sha-*", "r-*"]);
     assert_eq!(texts(&found.mutable), ["build-latest"]);
     assert_eq!(found.mode, PublishMode::Rbake);
+    assert_eq!(found.upload, UploadMode::Rbake);
     let flags = PublishFlags {
         immutable: Some(vec!["a,b".to_owned(), "c".to_owned()]),
         mutable: Some(Vec::new()),
@@ -174,6 +177,7 @@ fn a_file_may_say_that_nothing_is_salvaged() {
 #[test_case("[cache]\nsalvages = true\n", "settings::unknown-key"; "an unknown key of the cache")]
 #[test_case("publish = 3\n", "settings::wrong-type"; "not a table")]
 #[test_case("[[publish]]\n", "settings::wrong-type"; "an array of tables")]
+#[test_case("[publish]\nupload = \"bilder\"\n", "settings::invalid-value"; "an unknown uploader")]
 #[test_case("[publish]\nmode = [\"rbake\"]\n", "settings::wrong-type"; "mode is a list")]
 #[test_case("[publish\n", "settings::syntax"; "not TOML")]
 #[test_case("[publish]\nmode = \"rbake\"\nmode = \"rbake\"\n", "settings::syntax"; "a key twice")]

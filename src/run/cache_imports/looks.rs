@@ -13,7 +13,7 @@ use crate::event::EventKind;
 use crate::registry::RawManifest;
 use crate::run::merged_caches::{ImageAtImport, ImportLook};
 use crate::run::shared_context::SharedContext;
-use crate::types::Digest;
+use crate::types::{Digest, ImageName, ImageRepository};
 
 /// The most time that a build waits for a look. Where only the builder reaches the registry, it costs this time.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -32,29 +32,60 @@ impl ImportLooks {
 }
 
 impl CacheImports {
-    /// Returns `spec` with the further parts of large caches. Warns of images that have no cache inside: the builder
-    /// imports nothing from them, and does not say so.
+    /// Returns `spec` with the further parts of large caches, and without caches that do not exist. Warns of images that have
+    /// no cache inside: the builder imports nothing from them, and does not say so.
     pub(in crate::run) async fn with_parts(
         shared: &Arc<SharedContext>,
         mut spec: SolveSpec,
     ) -> SolveSpec {
         let looks = spec.cache_imports.iter().map(|cache| look(shared, cache));
         let looks = futures_util::future::join_all(looks).await;
-        let imports = std::mem::take(&mut spec.cache_imports);
-        for (cache, look) in std::iter::zip(imports, looks) {
-            let parts = match &look {
-                ImportLook::Cache(cache) => cache.parts.as_slice(),
-                ImportLook::Image(_) | ImportLook::Unknown => &[],
-            };
-            let parts: Vec<_> = parts
-                .iter()
-                .filter_map(|part| part_of(&cache, part))
-                .collect();
-            spec.cache_imports.push(cache);
-            spec.cache_imports.extend(parts);
-        }
+        expand(&mut spec, looks, shared);
         spec
     }
+
+    /// The same for a solve of which nothing new is to be learned: the caches of `spec` were looked at before.
+    pub(in crate::run) fn with_known_parts(
+        shared: &SharedContext,
+        mut spec: SolveSpec,
+    ) -> SolveSpec {
+        let known = |cache: &SolveCache| {
+            let look = reference(cache).map(|shown| shared.imports.looks.of(&shown));
+            look.and_then(|look| look.get().cloned())
+                .unwrap_or_default()
+        };
+        let looks: Vec<_> = spec.cache_imports.iter().map(known).collect();
+        expand(&mut spec, looks, shared);
+        spec
+    }
+}
+
+/// Adds further parts to the imports of `spec`, and removes caches that do not exist. `looks` are at these imports.
+fn expand(spec: &mut SolveSpec, looks: Vec<ImportLook>, shared: &SharedContext) {
+    let imports = std::mem::take(&mut spec.cache_imports);
+    for (cache, look) in std::iter::zip(imports, looks) {
+        let parts = match &look {
+            ImportLook::Cache(cache) => cache.parts.as_slice(),
+            ImportLook::Nothing if is_ours(shared, &cache) => {
+                shared.imports.tell_of_nothing(&cache, &shared.events);
+                continue;
+            }
+            ImportLook::Image(_) | ImportLook::Unknown | ImportLook::Nothing => &[],
+        };
+        let parts: Vec<_> = parts
+            .iter()
+            .filter_map(|part| part_of(&cache, part))
+            .collect();
+        spec.cache_imports.push(cache);
+        spec.cache_imports.extend(parts);
+    }
+}
+
+/// The reference of `cache` for messages, if it is in a registry.
+fn reference(cache: &SolveCache) -> Option<String> {
+    let image = cache.image.as_ref();
+    let image = image.filter(|_| cache.backend == CacheBackend::Registry);
+    image.map(|image| image.reference().familiar())
 }
 
 impl CacheImports {
@@ -73,16 +104,29 @@ impl CacheImports {
     }
 }
 
+impl CacheImports {
+    /// The caches that targets of this run import, by repository. They were there before the build.
+    pub(in crate::run) fn all_seen(&self) -> Vec<(ImageRepository, RawManifest)> {
+        let looks = self.looks.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = looks.iter().filter_map(|(reference, look)| {
+            let ImportLook::Cache(cache) = look.get()? else {
+                return None;
+            };
+            let name: ImageName = reference.parse().ok()?;
+            Some((
+                ImageRepository::of(name.reference()),
+                cache.manifest.clone(),
+            ))
+        });
+        seen.collect()
+    }
+}
+
 /// Looks at `cache`, if it is in a registry and no other target has done so.
 async fn look(shared: &Arc<SharedContext>, cache: &SolveCache) -> ImportLook {
-    let Some(image) = cache
-        .image
-        .as_ref()
-        .filter(|_| cache.backend == CacheBackend::Registry)
-    else {
+    let Some(shown) = reference(cache) else {
         return ImportLook::Unknown;
     };
-    let shown = image.reference().familiar();
     let cell = shared.imports.looks.of(&shown);
     let first = || async {
         let look = ImportLook::at(cache, &shared.registries);
@@ -107,6 +151,15 @@ async fn warn_of_image(shared: Arc<SharedContext>, shown: String, image: Box<Ima
         .note(MEANING)
         .help("`cache-to` with `type=inline` puts a cache into an image");
     shared.events.send(EventKind::Notice(problem));
+}
+
+/// Whether rbake and the builder see the same registry.
+fn is_ours(shared: &SharedContext, cache: &SolveCache) -> bool {
+    let repository = cache
+        .image
+        .as_ref()
+        .map(|image| ImageRepository::of(image.reference()));
+    repository.is_some_and(|repository| shared.uploader.sends_to(&repository))
 }
 
 /// The import of a further part of `cache`.

@@ -13,6 +13,7 @@ use looks::ImportLooks;
 use super::refusal;
 use super::shared_context::SharedContext;
 use crate::diag::Diagnostic;
+use crate::engine::spec::SolveCache;
 use crate::event::{EventKind, EventSink, Vertex};
 use crate::outcome::{FailureKind, SolveFailure};
 use crate::types::secret::redact_urls;
@@ -59,6 +60,15 @@ impl CacheImports {
         })
     }
 
+    /// Reports that there is nothing at the place of `cache`, which is not imported.
+    fn tell_of_nothing(&self, cache: &SolveCache, events: &EventSink) {
+        if let Some(image) = &cache.image
+            && self.is_new(image.as_str())
+        {
+            events.send(EventKind::Notice(none_yet(image.as_str())));
+        }
+    }
+
     /// Whether `cache` was not reported before.
     fn is_new(&self, cache: &str) -> bool {
         let mut known = self.told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -84,10 +94,7 @@ fn notice(cache: &str, reason: &str, shared: &SharedContext) -> Diagnostic {
     let reason = reason.strip_prefix(cache).unwrap_or(reason);
     let reason = reason.strip_prefix(": ").unwrap_or(reason);
     if reason == "not found" {
-        return Diagnostic::information(
-            "run::no-cache",
-            format!("there is no cache at `{cache}` yet"),
-        );
+        return none_yet(cache);
     }
     let failure = SolveFailure::new(FailureKind::Build, redact_urls(reason));
     let mut failure = shared.with_help(failure);
@@ -101,6 +108,11 @@ fn notice(cache: &str, reason: &str, shared: &SharedContext) -> Diagnostic {
     }
     let help = failure.help.into_iter();
     help.fold(problem, Diagnostic::help)
+}
+
+fn none_yet(cache: &str) -> Diagnostic {
+    let message = format!("there is no cache at `{cache}` yet");
+    Diagnostic::information("run::no-cache", message)
 }
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::config::{CONFIG_TYPE, CacheConfig, CannotSplit, IMPORT_LIMIT, READ_LIMIT};
 use super::place::{CachePlace, PlaceError};
+use crate::engine::session::content::CollectedBlobs;
 use crate::publish::compare::{annotation, with_annotations};
-use crate::registry::RawManifest;
+use crate::registry::{BlobSize, RawManifest};
 use crate::types::{Digest, ImageTag};
 
 /// The annotation with the further parts of a cache: `TAG@DIGEST`, with commas between them.
@@ -115,11 +116,35 @@ impl CacheContent {
     /// Reads the configuration of `manifest`.
     async fn of(place: &CachePlace, manifest: &RawManifest) -> Result<Self, PlaceError> {
         let descriptors = Descriptors::of(manifest)?;
-        let digest = descriptors.config["digest"].as_str();
-        let digest: Option<Digest> = digest.and_then(|digest| digest.parse().ok());
-        let digest = digest.ok_or(PlaceError::NotACache)?;
+        let digest = digest_at(&descriptors.config).ok_or(PlaceError::NotACache)?;
         let config = place.blob(&digest, READ_LIMIT).await?;
-        let config = CacheConfig::parse(&config.ok_or(PlaceError::Missing(digest))?)?;
+        Self::parsed(
+            manifest,
+            descriptors,
+            &config.ok_or(PlaceError::Missing(digest))?,
+        )
+    }
+
+    /// The cache whose manifest and configuration the daemon has written to `blobs`. `manifest` is the descriptor that it
+    /// reports.
+    pub(super) fn collected(blobs: &CollectedBlobs, manifest: &str) -> Result<Self, PlaceError> {
+        let manifest: Value = serde_json::from_str(manifest).unwrap_or_default();
+        let manifest = digest_at(&manifest).ok_or(PlaceError::NotACache)?;
+        let bytes = blobs.get(&manifest);
+        let bytes = bytes.ok_or(PlaceError::Missing(manifest))?;
+        let manifest = RawManifest::with_own_type(bytes)?;
+        let descriptors = Descriptors::of(&manifest)?;
+        let digest = digest_at(&descriptors.config).ok_or(PlaceError::NotACache)?;
+        let config = blobs.get(&digest).ok_or(PlaceError::Missing(digest))?;
+        Self::parsed(&manifest, descriptors, &config)
+    }
+
+    fn parsed(
+        manifest: &RawManifest,
+        descriptors: Descriptors,
+        config: &[u8],
+    ) -> Result<Self, PlaceError> {
+        let config = CacheConfig::parse(config)?;
         let by_digest = |entry: Value| Some((entry["digest"].as_str()?.to_owned(), entry));
         Ok(Self {
             media_type: manifest.media_type().to_owned(),
@@ -130,6 +155,17 @@ impl CacheContent {
                 .collect(),
             config,
         })
+    }
+
+    /// The layers of the cache. Those without a valid digest are left out; no registry accepts them.
+    pub(super) fn layers(&self) -> Vec<BlobSize> {
+        let layers = self.layers.values().filter_map(|layer| {
+            Some(BlobSize {
+                digest: digest_at(layer)?,
+                size: layer["size"].as_u64()?,
+            })
+        });
+        layers.collect()
     }
 
     /// A cache that holds everything of `self` and of `other`, in the form of `self`.
@@ -229,6 +265,10 @@ impl CacheContent {
     }
 }
 
+fn digest_at(descriptor: &Value) -> Option<Digest> {
+    descriptor["digest"].as_str()?.parse().ok()
+}
+
 fn with_facts<'f>(
     facts: &[(&'f str, String)],
     name: &'f str,
@@ -245,17 +285,12 @@ fn annotated(manifest: &RawManifest, facts: &[(&str, String)]) -> Result<RawMani
     Ok(RawManifest::new(manifest.media_type(), bytes.into())?)
 }
 
-/// The layers of the cache at `place`. Those of its further parts are not among them. None if it cannot be read.
-pub(super) async fn layers_at(place: &CachePlace) -> BTreeSet<Digest> {
-    let Ok(Some(manifest)) = place.manifest().await else {
+/// The layers of the cache with this manifest. Those of its further parts are not among them.
+pub(super) fn layers_of(manifest: &RawManifest) -> BTreeSet<Digest> {
+    let Ok(descriptors) = Descriptors::of(manifest) else {
         return BTreeSet::new();
     };
-    let Ok(descriptors) = Descriptors::of(&manifest) else {
-        return BTreeSet::new();
-    };
-    let layers = descriptors.layers.iter();
-    let digests = layers.filter_map(|layer| layer["digest"].as_str()?.parse().ok());
-    digests.collect()
+    descriptors.layers.iter().filter_map(digest_at).collect()
 }
 
 /// Completes the cache that the daemon has just written to `place`: adds `facts` and all of `old`, splits it if builders

@@ -2,8 +2,9 @@
 
 use tokio::time::Instant;
 
-use super::content::{CacheContent, complete};
+use super::content::{CacheContent, Written, complete};
 use super::place::{CachePlace, PlaceError};
+use super::sent::{self, SentCache};
 use super::stored::{CacheFacts, StoredCache};
 use super::work::{CacheSolves, ExportWork};
 use super::{SharedCache, job, messages, mounts};
@@ -32,6 +33,15 @@ struct OneExported {
     cache: Option<ExportedCache>,
     problems: Vec<Diagnostic>,
     interrupted: Option<CancelReason>,
+}
+
+/// Who has written a cache.
+enum ByWhom {
+    Rbake(Written),
+    /// The builder. What the place had before is still to be added.
+    Builder(Option<CacheContent>),
+    /// There was nothing to export.
+    Nobody,
 }
 
 impl From<Diagnostic> for OneExported {
@@ -113,10 +123,19 @@ async fn export_one(
             Err(reason) => return Ok(Err(messages::kept(cache, &names, reason.as_ref()))),
         };
         let keeps = old.is_some();
+        if let Some(stored) = &stored {
+            let facts = facts(cache, Some(stored), is_whole, shared);
+            let sent = sent::export(cache, work, stored, old.as_ref(), &facts, id, shared);
+            match Box::pin(sent).await? {
+                SentCache::Written(written) => return Ok(Ok(ByWhom::Rbake(written))),
+                SentCache::Nothing => return Ok(Ok(ByWhom::Nobody)),
+                SentCache::ByBuilder => {}
+            }
+        }
         mounts::mount_layers(cache, shared).await;
         match job::run(cache, work, keeps, shared).await {
-            Ok(true) => Ok(Ok(Some(old))),
-            Ok(false) => Ok(Ok(None)),
+            Ok(true) => Ok(Ok(ByWhom::Builder(old))),
+            Ok(false) => Ok(Ok(ByWhom::Nobody)),
             Err(failure) => Err(failure),
         }
     };
@@ -134,9 +153,9 @@ async fn export_one(
     };
     let failed = exported.as_ref().err();
     notice.end(failed.map(|failure| failure.message.as_str()));
-    let old = match exported {
-        Ok(Ok(Some(old))) => old,
-        Ok(Ok(None)) => return OneExported::default(),
+    let by = match exported {
+        Ok(Ok(ByWhom::Nobody)) => return OneExported::default(),
+        Ok(Ok(by)) => by,
         Ok(Err(kept)) => return kept.into(),
         Err(failure) if work.has_built() => {
             return messages::failed(cache, &names, failure, shared).into();
@@ -144,16 +163,23 @@ async fn export_one(
         Err(failure) => return messages::not_salvaged(cache, &names, failure, shared).into(),
     };
     let mut one = OneExported::default();
-    let size = completed(
-        cache,
-        stored,
-        old,
-        is_whole,
-        &names,
-        shared,
-        &mut one.problems,
-    )
-    .await;
+    let written = match by {
+        ByWhom::Rbake(written) => Some(written),
+        ByWhom::Builder(old) => {
+            let facts = facts(cache, stored.as_ref(), is_whole, shared);
+            completed(cache, old, &facts, shared, &mut one.problems).await
+        }
+        ByWhom::Nobody => None,
+    };
+    if let Some(written) = &written {
+        if written.parts > 1 {
+            tracing::info!(parts = written.parts, cache = %cache.place(), "cache split");
+        }
+        let ignored = written.ignored.as_ref();
+        let warning = ignored.map(|reason| messages::too_large(cache, &names, reason));
+        one.problems.extend(warning);
+    }
+    let size = written.map(|written| written.size);
     one.cache = Some(ExportedCache {
         place: cache.place_plainly(),
         targets: work.solves.len(),
@@ -187,36 +213,30 @@ async fn old_content(
     }
 }
 
-/// Completes the cache that was written. Returns its size in bytes, if it is known.
+/// The annotations of the cache.
+fn facts(
+    cache: &SharedCache,
+    stored: Option<&StoredCache>,
+    is_whole: bool,
+    shared: &SharedContext,
+) -> Vec<(&'static str, String)> {
+    let environment = &shared.setting.environment;
+    let owner = CacheFacts::of(&cache.targets, environment, &shared.clock);
+    stored.map_or_else(Vec::new, |stored| stored.facts(&owner, is_whole))
+}
+
+/// Completes the cache that the builder has written. `None` if that is not known to have worked.
 async fn completed(
     cache: &SharedCache,
-    stored: Option<StoredCache>,
     old: Option<CacheContent>,
-    is_whole: bool,
-    names: &str,
+    facts: &[(&str, String)],
     shared: &SharedContext,
     problems: &mut Vec<Diagnostic>,
-) -> Option<u64> {
-    let facts = match &stored {
-        Some(stored) => {
-            let environment = &shared.setting.environment;
-            let owner = CacheFacts::of(&cache.targets, environment, &shared.clock);
-            stored.facts(&owner, is_whole)
-        }
-        None => Vec::new(),
-    };
+) -> Option<Written> {
     let place = CachePlace::of_export(cache, &shared.registries)?;
     let had_old = old.is_some();
-    match complete(&place, old, &facts).await {
-        Ok(written) => {
-            let written = written?;
-            if written.parts > 1 {
-                tracing::info!(parts = written.parts, cache = %cache.place(), "cache split");
-            }
-            let ignored = written.ignored.as_ref();
-            problems.extend(ignored.map(|reason| messages::too_large(cache, names, reason)));
-            Some(written.size)
-        }
+    match complete(&place, old, facts).await {
+        Ok(written) => written,
         // The cache is as good without a record of its owner.
         Err(error) if !had_old => {
             tracing::warn!(cause = %error, "the cache was not completed");

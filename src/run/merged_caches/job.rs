@@ -1,19 +1,24 @@
 //! The job that exports a cache, and what it needs: sessions, and directories that are served again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use super::SharedCache;
+use super::content::CacheContent;
+use super::place::PlaceError;
 use super::work::{ExportWork, ExportedSolve};
-use crate::engine::session::content::LayoutError;
+use crate::engine::session::content::{CollectedBlobs, ContentStores, LayoutError, StoreAccess};
 use crate::engine::session::{Auth, SessionBuilder, SharedSessions};
+use crate::engine::spec::{CacheBackend, SolveCache, SolveSpec};
 use crate::engine::{
     BuildRef, Connection, EndedSolve, MergedExport, MergedResponse, SessionError, SessionId,
     Sessions,
 };
 use crate::event::{EventKind, EventSink, Vertex};
 use crate::outcome::{FailureKind, SolveFailure};
+use crate::run::cache_imports::CacheImports;
 use crate::run::caches::{self, ServedCaches};
 use crate::run::directories::{Directories, Served};
 use crate::run::lower::LocalCache;
@@ -21,6 +26,12 @@ use crate::run::shared_context::SharedContext;
 use crate::run::{images, ran_steps};
 use crate::types::blocking::unblock;
 use crate::types::causes::in_one_line;
+
+/// The name of the store that takes a cache without its layers.
+const COLLECTED: &str = "collected";
+/// The exporter's response with the descriptor of a cache's manifest (`ExporterResponseManifestDesc` in
+/// cache/remotecache/export.go).
+const MANIFEST: &str = "cache.manifest";
 
 /// Steps that only copy files. The daemon sometimes copies once more, to compute the key of a later step.
 const COPIES: [&str; 3] = ["] COPY ", "] ADD ", "] WORKDIR "];
@@ -39,6 +50,46 @@ pub(super) async fn run(
             .map_err(|error| build(&error))?,
         None => ServedCaches::default(),
     };
+    let exported = solve(cache, &cache.cache, stores.stores.clone(), work, shared).await?;
+    let entered = stores.enter(&exported.response).await;
+    entered.map_err(|error| build(&error))?;
+    Ok(exported.has_results)
+}
+
+/// Makes the cache of `work` in the form of `cache`, without its layers, which stay with the builder. Returns what it
+/// consists of. `None` if there is nothing to export.
+pub(super) async fn collect(
+    cache: &SharedCache,
+    work: &ExportWork<'_>,
+    shared: &SharedContext,
+) -> Result<Option<Result<CacheContent, PlaceError>>, SolveFailure> {
+    let blobs = CollectedBlobs::default();
+    let mut extra = cache.cache.extra.clone();
+    extra.remove("registry.insecure");
+    extra.insert("dest".to_owned(), COLLECTED.to_owned());
+    let local = SolveCache {
+        backend: CacheBackend::Local,
+        image: None,
+        extra,
+        credentials: BTreeMap::new(),
+    };
+    let store = StoreAccess::Collect(blobs.clone());
+    let stores = BTreeMap::from([(format!("local:{COLLECTED}"), store)]);
+    let stores = Some(ContentStores::new(stores));
+    let exported = solve(cache, &local, stores, work, shared).await?;
+    let manifest = exported.response.get(MANIFEST);
+    let manifest = manifest.filter(|_| exported.has_results);
+    Ok(manifest.map(|manifest| CacheContent::collected(&blobs, manifest)))
+}
+
+/// Runs the job that exports `work` of `cache` to `to`, with `stores` for local directories.
+async fn solve(
+    cache: &SharedCache,
+    to: &SolveCache,
+    stores: Option<ContentStores>,
+    work: &ExportWork<'_>,
+    shared: &SharedContext,
+) -> Result<MergedResponse, SolveFailure> {
     let own = cache.cache.image.iter();
     let own = own.map(|name| name.reference().clone()).collect();
     let read = |solve: &ExportedSolve<'_>| {
@@ -49,14 +100,24 @@ pub(super) async fn run(
     let reads = work.solves.iter().flat_map(read).collect();
     let auth = Auth::new(Arc::clone(&shared.credentials)).for_images(own, reads);
     let mut session = SessionBuilder::new(SessionId::new()).attach(Arc::new(auth));
-    if let Some(stores) = stores.stores.clone() {
-        session = session.attach(Arc::new(stores));
+    let mut stores = stores.map(ContentStores::into_stores).unwrap_or_default();
+    let mut specs = Vec::new();
+    for solve in &work.solves {
+        let (spec, imports) = with_imports(solve, shared).await;
+        specs.push(spec);
+        for (id, import) in imports {
+            // The export may go to the same directory, and needs more than an import.
+            stores.entry(id).or_insert(import);
+        }
+    }
+    if !stores.is_empty() {
+        session = session.attach(Arc::new(ContentStores::new(stores)));
     }
     let connection = shared.engine.connection();
     let sessions = SharedSessions::new(Arc::clone(connection), shared.setting.node.clone());
     let directories = shared.directories.again(sessions);
-    let again = work.solves.iter();
-    let again = again.map(|solve| serve_again(&directories, solve, connection));
+    let again = work.solves.iter().zip(specs);
+    let again = again.map(|(solve, spec)| serve_again(&directories, solve, spec, connection));
     let (session, again) = futures_util::try_join!(
         session.open(connection),
         futures_util::future::try_join_all(again)
@@ -66,7 +127,7 @@ pub(super) async fn run(
     let merged = MergedExport {
         build_ref: BuildRef::new(),
         session: Arc::new(session),
-        cache: cache.cache.clone(),
+        cache: to.clone(),
         solves,
     };
     let failures: Vec<_> = served
@@ -95,13 +156,27 @@ pub(super) async fn run(
         futures_util::future::join_all(closing),
         directories.close(),
     );
-    let MergedResponse {
-        response,
-        has_results,
-    } = exported?;
-    let entered = stores.enter(&response).await;
-    entered.map_err(|error| build(&error))?;
-    Ok(has_results)
+    exported
+}
+
+/// The solve with the caches that the job must import, and the directories from which it imports some. None if no step was
+/// found in a cache.
+async fn with_imports(
+    solve: &ExportedSolve<'_>,
+    shared: &SharedContext,
+) -> (SolveSpec, BTreeMap<String, StoreAccess>) {
+    let mut spec = solve.spec.clone();
+    if !shared.steps.any_cached() {
+        spec.cache_imports.clear();
+        return (spec, BTreeMap::new());
+    }
+    let mut spec = CacheImports::with_known_parts(shared, spec);
+    let wanted = solve.local_caches.to_vec();
+    unblock(move || {
+        let stores = caches::open_again(&wanted, &mut spec);
+        (spec, stores)
+    })
+    .await
 }
 
 /// Ends a job that would run a step. It should find the results of all steps, but the daemon may have removed one, and
@@ -168,6 +243,7 @@ fn not_reset(local: LocalCache, keeps: bool) -> LocalCache {
 async fn serve_again(
     directories: &Directories,
     solve: &ExportedSolve<'_>,
+    spec: SolveSpec,
     connection: &Arc<Connection>,
 ) -> Result<(EndedSolve, Served), SessionError> {
     let (planned, places) = (&solve.ready.planned, &solve.ready.places);
@@ -178,7 +254,7 @@ async fn serve_again(
     }
     let (own, served) = futures_util::try_join!(own.open(connection), directories.serve(wanted))?;
     let solve = EndedSolve {
-        spec: solve.spec.clone(),
+        spec,
         sessions: Sessions {
             target: Arc::new(own),
             directories: served.sessions.clone(),

@@ -18,9 +18,11 @@ const MAX_IMAGES: usize = 8;
 /// What is at the place of an import.
 #[derive(Debug, Clone, Default)]
 pub(in crate::run) enum ImportLook {
-    /// Nothing, or rbake cannot see it.
+    /// rbake cannot see it.
     #[default]
     Unknown,
+    /// Nothing: the registry has answered so.
+    Nothing,
     /// A cache.
     Cache(CacheAtImport),
     /// An image, which may have a cache inside.
@@ -57,7 +59,8 @@ impl ImportLook {
                 }),
                 Err(_) => Self::Image(Box::new(ImageAtImport { place, manifest })),
             },
-            Ok(None) | Err(_) => Self::Unknown,
+            Ok(None) => Self::Nothing,
+            Err(_) => Self::Unknown,
         }
     }
 }

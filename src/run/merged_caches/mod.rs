@@ -14,6 +14,7 @@ mod look;
 mod messages;
 mod mounts;
 mod place;
+mod sent;
 mod stored;
 mod work;
 

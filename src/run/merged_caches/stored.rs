@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use tokio::sync::OnceCell;
 
-use super::place::CachePlace;
+use super::place::{CachePlace, PlaceError};
 use super::{SharedCache, form};
 use crate::engine::Engine;
 use crate::outcome::Solved;
 use crate::publish::compare::{CREATED, annotation};
+use crate::registry::RawManifest;
 use crate::run::shared_context::SharedContext;
 use crate::types::{Clock, Digest, Environment, TargetName};
 
@@ -28,6 +30,8 @@ pub(super) struct StoredCache {
     shown: String,
     /// What the cache will hold. `None` if a target makes no image, so that this is not known.
     images: Option<String>,
+    /// What is there before the export.
+    there: OnceCell<Result<Option<RawManifest>, PlaceError>>,
 }
 
 impl StoredCache {
@@ -41,6 +45,7 @@ impl StoredCache {
             place: CachePlace::in_registry(&cache.cache, &shared.registries)?,
             shown: cache.place_plainly(),
             images: images(cache, targets, &shared.engine).await,
+            there: OnceCell::new(),
         })
     }
 
@@ -49,13 +54,30 @@ impl StoredCache {
         let Some(images) = &self.images else {
             return false;
         };
-        // Another run may have written the cache since a target of this one imported it. Then that run was the last one.
-        let manifest = match shared.imports.seen(&self.shown) {
-            Some(manifest) => Some(manifest),
-            None => self.place.manifest().await.ok().flatten(),
+        let there = self.there(shared).await;
+        let there = there.as_ref().ok().and_then(Option::as_ref);
+        there.is_some_and(|there| annotation(there.bytes(), IMAGES).as_ref() == Some(images))
+    }
+
+    /// What is at the place of the cache: at most one request.
+    ///
+    /// If another run has written the cache since a target of this one imported it, that run was the last one.
+    pub(super) async fn there(
+        &self,
+        shared: &SharedContext,
+    ) -> &Result<Option<RawManifest>, PlaceError> {
+        let look = || async {
+            match shared.imports.seen(&self.shown) {
+                Some(manifest) => Ok(Some(manifest)),
+                None => self.place.manifest().await,
+            }
         };
-        manifest
-            .is_some_and(|manifest| annotation(manifest.bytes(), IMAGES).as_ref() == Some(images))
+        self.there.get_or_init(look).await
+    }
+
+    /// The repository of the cache.
+    pub(super) const fn place(&self) -> &CachePlace {
+        &self.place
     }
 
     /// The annotations of the cache. Only one that holds all its targets names its images.

@@ -7,19 +7,30 @@ use crate::engine::ReportedSteps;
 use crate::engine::spec::SolveSpec;
 use crate::outcome::{CancelReason, FailureKind, Solved, TargetOutcome};
 use crate::run::Ready;
+use crate::run::lower::{LocalCache, LoweredTarget};
 use crate::run::ran_steps::RanSteps;
 use crate::run::scheduler::Ends;
 use crate::types::TargetName;
 
 /// The solves of the targets that export caches, by target.
 #[derive(Default)]
-pub(in crate::run) struct CacheSolves(BTreeMap<TargetName, (Ready, SolveSpec)>);
+pub(in crate::run) struct CacheSolves(BTreeMap<TargetName, CacheSolve>);
+
+struct CacheSolve {
+    ready: Ready,
+    spec: SolveSpec,
+    local_caches: Vec<LocalCache>,
+}
 
 impl CacheSolves {
     /// Adds the solve of `ready`.
-    pub(in crate::run) fn add(&mut self, ready: &Ready, spec: &SolveSpec) {
-        let name = ready.planned.name.clone();
-        self.0.insert(name, (ready.clone(), spec.clone()));
+    pub(in crate::run) fn add(&mut self, ready: &Ready, lowered: &LoweredTarget) {
+        let solve = CacheSolve {
+            ready: ready.clone(),
+            spec: lowered.spec.clone(),
+            local_caches: lowered.local_caches.clone(),
+        };
+        self.0.insert(ready.planned.name.clone(), solve);
     }
 }
 
@@ -27,6 +38,8 @@ impl CacheSolves {
 pub(super) struct ExportedSolve<'s> {
     pub(super) ready: &'s Ready,
     pub(super) spec: &'s SolveSpec,
+    /// The directories of its caches.
+    pub(super) local_caches: &'s [LocalCache],
     pub(super) steps: Option<ReportedSteps>,
 }
 
@@ -55,11 +68,16 @@ impl<'s> ExportWork<'s> {
         };
         let mut salvaged = Vec::new();
         for (name, end) in ends {
-            let Some((ready, spec)) = solves.0.get(name).filter(|_| cache.targets.contains(name))
-            else {
+            let found = solves.0.get(name);
+            let Some(found) = found.filter(|_| cache.targets.contains(name)) else {
                 continue;
             };
-            let solve = |steps| ExportedSolve { ready, spec, steps };
+            let solve = |steps| ExportedSolve {
+                ready: &found.ready,
+                spec: &found.spec,
+                local_caches: &found.local_caches,
+                steps,
+            };
             if let TargetOutcome::Succeeded(solved) = &**end {
                 work.built.push((name, solved));
                 work.solves.push(solve(None));

@@ -11,7 +11,7 @@ use crate::publish::class::TagClass;
 use crate::publisher::{ImageToPublish, PublishError};
 use crate::registry::{ManifestLinks, RawManifest, RemoteRepository, TagOrDigest};
 use crate::run::uploads::{
-    self, BuilderContents, BuiltImage, UploadError, UploadProgress, UploadTarget, Uploader,
+    self, BuilderContents, BuiltImage, UploadError, UploadProgress, UploadTarget,
 };
 use crate::types::Digest;
 
@@ -27,7 +27,7 @@ impl Publishing {
         solved: &Solved,
         missing: &[&ImageToPublish],
     ) -> Result<Option<RawManifest>, SolveFailure> {
-        let is_ours = self.uploader == Uploader::Rbake
+        let is_ours = self.sends(built.publication)
             && built.first == FirstExport::Kept
             && !missing.is_empty();
         let contents = BuilderContents(&built.shared.engine);

@@ -18,7 +18,7 @@ use crate::publisher::{
 };
 use crate::registry::{RawManifest, TagOrDigest};
 use crate::run::shared_context::SharedContext;
-use crate::run::uploads::{BuilderContents, Uploader};
+use crate::run::uploads::BuilderContents;
 use crate::types::{Digest, ImageTag, TargetName};
 
 /// How the first solve of a target exports its image.
@@ -74,9 +74,7 @@ impl Publishing {
                 Company::Alone => FirstExport::WithTags,
                 Company::Others => FirstExport::Unseen,
             }
-        } else if self.is_free(target)
-            && self.company == Company::Alone
-            && self.uploader == Uploader::Builder
+        } else if self.is_free(target) && self.company == Company::Alone && !self.sends(publication)
         {
             FirstExport::ByDigest
         } else {
@@ -90,6 +88,12 @@ impl Publishing {
     pub(super) fn is_unseen(&self, target: &TargetName) -> bool {
         let mut standings = self.standings_of(target).iter();
         standings.any(|standing| matches!(standing, Standing::Unreachable(_)))
+    }
+
+    /// Whether rbake sends the image, and not the builder.
+    pub(super) fn sends(&self, publication: &Publication) -> bool {
+        let mut images = publication.images.iter();
+        images.all(|image| self.uploader.sends_to(&image.repository))
     }
 
     fn is_free(&self, target: &TargetName) -> bool {
@@ -326,8 +330,8 @@ pub(super) fn again(spec: &SolveSpec, export: SolveExport) -> SolveSpec {
         // The first solve is in the history.
         internal: true,
         exports: vec![export],
-        // The first solve has read and exported the caches.
-        cache_imports: Vec::new(),
+        // The first solve has exported the caches. They are imported again, because the builder forgets results that it did not
+        // need to load, and would run their steps.
         cache_exports: Vec::new(),
         // The first solve has built what must not come from the cache.
         no_cache: NoCache::Nothing,

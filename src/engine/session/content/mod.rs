@@ -4,6 +4,7 @@
 //! gets its final name. The daemon does not touch `index.json`: call [`find_cache`] before a solve and
 //! [`LayoutDirectory::enter`] after it. Start at [`ContentStores`].
 
+mod collect;
 mod index;
 mod layout;
 mod write;
@@ -26,6 +27,7 @@ use tonic::metadata::MetadataMap;
 use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status, Streaming};
 
+pub use collect::CollectedBlobs;
 pub use index::{CacheSource, IndexName, find_cache};
 pub use layout::LayoutDirectory;
 pub(crate) use layout::{BlobInfo, LayoutError};
@@ -34,6 +36,7 @@ use super::Attachable;
 use crate::engine::connection::MESSAGE_LIMIT;
 use crate::types::Digest;
 use crate::types::causes::in_one_line;
+use collect::Collecting;
 use write::{Write, Writes};
 
 const STORE_KEY: &str = "buildkit-attachable-store-id";
@@ -48,12 +51,16 @@ pub enum StoreAccess {
     Read(LayoutDirectory),
     /// The daemon may read and add blobs.
     Write(LayoutDirectory),
+    /// The daemon may add blobs. Its layers are not taken.
+    Collect(CollectedBlobs),
 }
 
 impl StoreAccess {
-    fn layout(&self) -> &LayoutDirectory {
+    /// The directory. `None` if there is none.
+    const fn layout(&self) -> Option<&LayoutDirectory> {
         match self {
-            Self::Read(layout) | Self::Write(layout) => layout,
+            Self::Read(layout) | Self::Write(layout) => Some(layout),
+            Self::Collect(_) => None,
         }
     }
 }
@@ -76,6 +83,11 @@ impl ContentStores {
         }
     }
 
+    /// The stores.
+    pub(crate) fn into_stores(self) -> BTreeMap<String, StoreAccess> {
+        Arc::unwrap_or_clone(self.stores)
+    }
+
     /// Returns the store that a call names, with its id.
     fn store(&self, metadata: &MetadataMap) -> Result<(&str, &StoreAccess), Status> {
         let id = metadata.get(STORE_KEY).map(|id| id.to_str());
@@ -90,7 +102,8 @@ impl ContentStores {
     }
 
     fn layout(&self, metadata: &MetadataMap) -> Result<LayoutDirectory, Status> {
-        Ok(self.store(metadata)?.1.layout().clone())
+        let layout = self.store(metadata)?.1.layout().cloned();
+        layout.ok_or_else(|| Status::not_found("this store has nothing to read"))
     }
 }
 
@@ -305,8 +318,19 @@ impl content_server::Content for ContentStores {
         request: Request<Streaming<WriteContentRequest>>,
     ) -> Result<Response<Self::WriteStream>, Status> {
         let (id, store) = self.store(request.metadata())?;
-        let StoreAccess::Write(layout) = store else {
-            return Err(Status::permission_denied(format!("`{id}` is read-only")));
+        let layout = match store {
+            StoreAccess::Write(layout) => layout,
+            StoreAccess::Collect(blobs) => {
+                let collecting = Collecting::new(blobs.clone(), request.into_inner());
+                let answers = stream::try_unfold(collecting, |mut collecting| async move {
+                    let answer = collecting.answer().await?;
+                    Ok(answer.map(|answer| (answer, collecting)))
+                });
+                return Ok(Response::new(Box::pin(answers)));
+            }
+            StoreAccess::Read(_) => {
+                return Err(Status::permission_denied(format!("`{id}` is read-only")));
+            }
         };
         let (id, layout) = (id.to_owned(), layout.clone());
         let write = Write::begin(layout, &id, &self.writes, request.into_inner()).await?;

@@ -285,6 +285,6 @@ impl Write {
     }
 }
 
-fn already_exists(digest: &Digest) -> Status {
+pub(super) fn already_exists(digest: &Digest) -> Status {
     Status::already_exists(format!("blob {digest} exists"))
 }
