@@ -226,10 +226,19 @@ impl Publisher {
         };
         // What this run wrote last to each tag.
         let mut written: Vec<Digest> = moves.iter().map(|one| one.tag.digest().clone()).collect();
-        for (name, (repository, survey)) in surveys {
+        // Mostly, one look is enough, so the first looks are taken at the same time.
+        let looks = surveys
+            .values_mut()
+            .map(|(repository, survey)| self.concurrent(repository, survey));
+        let looks = try_join_all(looks).await?;
+        for ((name, (repository, survey)), look) in surveys.iter_mut().zip(looks) {
             let mut rounds = 0;
+            let mut look = Some(look);
             loop {
-                let runs = self.concurrent(repository, survey).await?;
+                let runs = match look.take() {
+                    Some(runs) => runs,
+                    None => self.concurrent(repository, survey).await?,
+                };
                 let mut has_repaired = false;
                 let here = moves.iter().zip(ends.iter_mut()).zip(&mut written);
                 for ((one, end), written) in
