@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
+use crate::support::bakers::{Baker, Bakers};
 use crate::support::buildkitd::Buildkitd;
 use crate::support::distribution::RegistryContents;
 use crate::support::peers;
 use crate::support::project::{CommandOutput, TestProject};
+use crate::support::steps::BuildSteps;
 
 const SOURCES: usize = 100;
 const TARGETS: usize = 13;
@@ -64,7 +66,10 @@ fn steps(output: &CommandOutput) -> (Vec<&str>, usize) {
 }
 
 /// Builds all targets, and then `targets`, one after the other, on an empty builder.
-async fn every_step_is_cached(project: TestProject, targets: std::ops::Range<usize>) {
+async fn every_step_is_cached(
+    project: TestProject,
+    targets: std::ops::Range<usize>,
+) -> TestProject {
     let first = Buildkitd::start_with_images().await;
     let project = project.env("BUILDKIT_HOST", first.endpoint());
     let output = project.rbake(&[]);
@@ -90,6 +95,7 @@ async fn every_step_is_cached(project: TestProject, targets: std::ops::Range<usi
         }
     }
     assert_eq!(ran, [""; 0]);
+    project
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,7 +105,7 @@ async fn a_large_cache_in_a_registry_is_split_and_every_step_is_imported() {
     let name = format!("large-{}", std::process::id());
     let cache = format!("type=registry,ref={registry}/{name}:c");
     let project = project(&cache, &cache);
-    every_step_is_cached(project, 0..TARGETS).await;
+    let project = every_step_is_cached(project, 0..TARGETS).await;
     let contents = RegistryContents::of(&registry);
     assert_eq!(contents.tags(&name).await, ["c", "c.part-2"]);
     let first = contents.json(&name, "c").await.unwrap();
@@ -115,11 +121,36 @@ async fn a_large_cache_in_a_registry_is_split_and_every_step_is_imported() {
     assert_eq!(second["annotations"]["vnd.rbake.cache.part-of"], "c");
     contents.assert_whole(&name, "c").await;
     contents.assert_whole(&name, "c.part-2").await;
+    buildx_imports_the_first_part(&project).await;
+}
+
+/// buildx knows nothing of the parts: it finds all steps of a target in the first one, and none of a target in another. Of a
+/// cache that is not split, it would find no step.
+async fn buildx_imports_the_first_part(project: &TestProject) {
+    let (mut whole, mut missing) = (Vec::new(), Vec::new());
+    for target in 0..TARGETS {
+        let empty = Buildkitd::start_with_images().await;
+        let bakers = Bakers::on(&empty.endpoint().to_string());
+        let target = format!("t{target}");
+        let words = [&target, "--progress=rawjson", "--set", "*.cache-to="];
+        let output = bakers.bake(Baker::Buildx, project, &words);
+        assert_eq!(output.code, Some(0), "{output}");
+        let steps = BuildSteps::of(&output);
+        if steps.executed.is_empty() {
+            whole.push(target);
+        } else {
+            missing.push(target);
+        }
+        if !whole.is_empty() && !missing.is_empty() {
+            return;
+        }
+    }
+    panic!("buildx found all steps of {whole:?}, and not of {missing:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
 async fn a_large_cache_in_a_directory_is_split_and_every_step_is_imported() {
     let project = project("type=local,src=cache", "type=local,dest=cache");
-    every_step_is_cached(project, 0..2).await;
+    let _ = every_step_is_cached(project, 0..2).await;
 }

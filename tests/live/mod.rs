@@ -6,6 +6,7 @@ mod bake;
 mod boundaries;
 mod builder;
 mod cache;
+mod cache_beside_buildx;
 mod cache_messages;
 mod cache_requests;
 mod canary;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::support::distribution::RegistryContents;
 use crate::support::peers;
-use crate::support::project::{CommandOutput, TestProject};
+use crate::support::project::{self, CommandOutput, TestProject};
 
 const COMPOSE: &str = "docker compose -f examples/site/compose.test.yaml run --rm test";
 
@@ -35,7 +35,7 @@ impl Site {
         std::os::unix::fs::symlink(compose, plugins.join("docker-compose")).unwrap();
         for folder in ["bake", "dockerfiles", "examples/site"] {
             let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-            copy(&from, &project.path().join(folder));
+            project::copy(&from, &project.path().join(folder));
         }
         let site = Self {
             project,
@@ -118,19 +118,6 @@ impl Drop for Site {
         ];
         let mut down: Command = self.project.program(&self.docker, &down);
         let _ = down.output();
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let place = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &place);
-        } else {
-            std::fs::copy(entry.path(), place).unwrap();
-        }
     }
 }
 

@@ -21,3 +21,4 @@ pub(crate) mod registry_faults;
 pub(crate) mod registry_proxy;
 pub(crate) mod releases;
 pub(crate) mod splitmix;
+pub(crate) mod steps;

@@ -143,6 +143,20 @@ impl TestProject {
     }
 }
 
+/// Copies the directory `from`, without links, to `to`.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let place = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &place);
+        } else {
+            std::fs::copy(entry.path(), place).unwrap();
+        }
+    }
+}
+
 impl CommandOutput {
     /// Both streams, with headings for those that are not empty, and the exit code unless it is 0.
     pub(crate) fn session(&self) -> String {
