@@ -64,6 +64,8 @@ pub(crate) struct MergedExport {
     pub(crate) cache: SolveCache,
     /// The solves.
     pub(crate) solves: Vec<EndedSolve>,
+    /// Whether the job also returns a result that depends on all others, so that the cache has one last record.
+    pub(crate) with_union: bool,
 }
 
 impl MergedExport {
@@ -164,6 +166,17 @@ async fn join(gateway: &mut Gateway, merged: &MergedExport) -> Result<JoinedResu
                 }
                 Err(status) => return Err(status),
             },
+        }
+    }
+    let union = joined.union().filter(|_| merged.with_union);
+    if let Some(union) = union {
+        match gateway.solve(wire::definition_request(union)).await {
+            Ok(union) => joined.add(union),
+            // The daemon may be unable to merge file systems. Without the union, builders may lose steps of the cache.
+            Err(status) if is_from_peer(&status) => {
+                tracing::info!(cause = %status.message(), "the results of the cache are not joined");
+            }
+            Err(status) => return Err(status),
         }
     }
     Ok(joined)

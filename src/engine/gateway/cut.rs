@@ -28,9 +28,9 @@ struct Definition {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct OperationMetadata {
+pub(super) struct OperationMetadata {
     #[prost(btree_map = "string, string", tag = "2")]
-    description: BTreeMap<String, String>,
+    pub(super) description: BTreeMap<String, String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -40,15 +40,15 @@ struct Operation {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Message)]
-struct OperationInput {
+pub(super) struct OperationInput {
     #[prost(string, tag = "1")]
-    digest: String,
+    pub(super) digest: String,
     #[prost(int64, tag = "2")]
-    index: i64,
+    pub(super) index: i64,
 }
 
 /// The name that the frontend gives to an operation (`client/llb`).
-const NAME: &str = "llb.customname";
+pub(super) const NAME: &str = "llb.customname";
 /// The tag of the field `def` of a definition, with its wire type.
 const OPERATION_FIELD: u8 = 0x0a;
 

@@ -8,6 +8,7 @@ use rbake_proto::gateway::result::Result as Refs;
 use rbake_proto::gateway::{RefMap, Result as GatewayResult};
 use serde_json::{Value, json};
 
+use super::union::union;
 use super::{EMPTY_REF, FrontendResult};
 
 /// The metadata that maps the keys of a result's refs to platforms. The daemon refuses several refs without it.
@@ -18,6 +19,7 @@ const PLATFORMS: &str = "refs.platforms";
 pub(in crate::engine) struct JoinedResults {
     refs: BTreeMap<String, Bytes>,
     platforms: Vec<(String, Value)>,
+    definitions: Vec<Bytes>,
     count: usize,
 }
 
@@ -25,6 +27,9 @@ impl JoinedResults {
     /// Adds all refs of `result`. An empty ref has no cache and is left out.
     pub(in crate::engine) fn add(&mut self, result: FrontendResult) {
         let platforms = Platforms::of(&result);
+        let linked = result.linked().unwrap_or_default();
+        let definitions = linked.into_iter().filter_map(|one| one.definition);
+        self.definitions.extend(definitions);
         let place = self.count;
         self.count += 1;
         match result.into_return().result {
@@ -40,6 +45,12 @@ impl JoinedResults {
             }
             _ => {}
         }
+    }
+
+    /// The definition of a result that depends on all refs. `None` if there are less than two, or if the daemon has not sent
+    /// definitions that can be joined.
+    pub(in crate::engine) fn union(&self) -> Option<Bytes> {
+        union(&self.definitions)
     }
 
     /// Whether there is no ref.

@@ -7,6 +7,7 @@
 mod cut;
 mod files;
 mod joined;
+mod union;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::SharedCache;
 use super::content::CacheContent;
-use super::place::PlaceError;
+use super::place::{CachePlace, PlaceError};
 use super::work::{ExportWork, ExportedSolve};
 use crate::engine::session::content::{CollectedBlobs, ContentStores, LayoutError, StoreAccess};
 use crate::engine::session::{Auth, SessionBuilder, SharedSessions};
@@ -129,6 +129,7 @@ async fn solve(
         session: Arc::new(session),
         cache: to.clone(),
         solves,
+        with_union: with_union(cache, shared),
     };
     let failures: Vec<_> = served
         .iter()
@@ -177,6 +178,17 @@ async fn with_imports(
         (spec, stores)
     })
     .await
+}
+
+/// Whether the daemon gives the cache one last record. Where rbake can change the cache that was written, it adds one itself,
+/// which has no layers.
+fn with_union(cache: &SharedCache, shared: &SharedContext) -> bool {
+    match CachePlace::of_export(cache, &shared.registries) {
+        Some(CachePlace::Registry { repository, .. }) => !repository.has_answered(),
+        Some(CachePlace::Directory { .. }) => false,
+        // A directory that does not exist yet.
+        None => cache.local.is_none(),
+    }
 }
 
 /// Ends a job that would run a step. It should find the results of all steps, but the daemon may have removed one, and

@@ -160,8 +160,15 @@ pub(super) fn take(targets: &mut [LoweredTarget]) -> Vec<SharedCache> {
         }
     }
     for cache in &mut caches {
-        // The record of whose a cache is, and the look whether it changed, need the registry. So the run writes it.
-        if cache.targets.len() > 1 || cache.cache.backend == CacheBackend::Registry {
+        let has_platforms = |target: &LoweredTarget| {
+            target.spec.platforms.len() > 1 && cache.targets.contains(&target.spec.target)
+        };
+        // The record of whose a cache is, and the look whether it changed, need the registry. So the run writes it. It also
+        // writes caches with several results, of which builders would lose steps otherwise.
+        if cache.targets.len() > 1
+            || cache.cache.backend == CacheBackend::Registry
+            || targets.iter().any(has_platforms)
+        {
             cache.writer = CacheWriter::Run;
         }
     }
