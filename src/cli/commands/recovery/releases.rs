@@ -125,6 +125,11 @@ fn state(entry: &JournalEntry) -> Option<&'static str> {
     }
 }
 
+/// The tags of a run by name. The record has the order in which images became whole, which differs from run to run.
+fn sorted(run: &Journal) -> BTreeMap<&PublishedTag, &JournalEntry> {
+    run.entries.iter().collect()
+}
+
 fn as_text(run: &Journal, now: &TagsNow) -> String {
     let header = &run.header;
     let commit = header.revision.as_ref().map_or_else(
@@ -148,9 +153,10 @@ fn as_text(run: &Journal, now: &TagsNow) -> String {
         if dirty { "-dirty" } else { "" },
         status(run),
     );
-    let names: Vec<String> = run.entries.keys().map(PublishedTag::familiar).collect();
+    let entries = sorted(run);
+    let names: Vec<String> = entries.keys().map(|tag| tag.familiar()).collect();
     let width = names.iter().map(String::len).max().unwrap_or_default();
-    for ((tag, entry), name) in run.entries.iter().zip(&names) {
+    for ((tag, entry), name) in entries.into_iter().zip(&names) {
         let image = format!("{}:{}", entry.to.algorithm(), entry.to.short());
         let end = match (is_current(tag, entry, now), state(entry)) {
             (Some(true), _) => "  ← now",
@@ -180,7 +186,7 @@ fn as_json(run: &Journal, now: &TagsNow) -> Value {
         RunOrigin::Promotion(run) => (Some(run.as_str()), None),
         RunOrigin::Rollback(run) => (None, Some(run.as_str())),
     };
-    let tags = run.entries.iter().map(|(tag, entry)| {
+    let tags = sorted(run).into_iter().map(|(tag, entry)| {
         json!({
             "tag": tag.to_string(),
             "class": entry.class.as_str(),

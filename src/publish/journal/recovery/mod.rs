@@ -97,7 +97,10 @@ fn plan(journal: &Journal, now: &TagsNow, direction: RecoveryDirection) -> Recov
         published: Vec::new(),
         unknown: Vec::new(),
     };
-    for (tag, entry) in &journal.entries {
+    // The journal has the order in which images became whole, which differs from run to run.
+    let mut entries: Vec<_> = journal.entries.iter().collect();
+    entries.sort_unstable_by_key(|(tag, _)| *tag);
+    for (tag, entry) in entries {
         if direction == RecoveryDirection::Back && is_waiting(journal, entry) {
             continue;
         }

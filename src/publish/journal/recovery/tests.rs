@@ -54,6 +54,19 @@ fn tags_that_somebody_else_moved_are_reported() {
 }
 
 #[test]
+fn the_order_of_a_plan_does_not_depend_on_the_order_of_the_journal() {
+    let journal = half_done();
+    let mut reversed = journal.clone();
+    reversed.entries.reverse();
+    for journal in [&journal, &reversed] {
+        let other = now([(0, Some("other")), (1, Some("another"))]);
+        let found = undo(journal, &other);
+        let tags: Vec<_> = found.elsewhere.iter().map(|(tag, _)| tag).collect();
+        assert_eq!(tags, [&tag(0), &tag(1)]);
+    }
+}
+
+#[test]
 fn a_held_run_is_not_resumed() {
     let mut journal = half_done();
     journal.status = RunStatus::Held;
