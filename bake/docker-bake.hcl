@@ -3,6 +3,9 @@
 #   rbake                      web and celery
 #   rbake production --push    all four services, pushed
 #   rbake essential --push --gate check            pushed, and released only if the tests succeed
+#   rbake essential --push --hold                  pushed; `rbake promote` releases it after the tests of another job
+#   rbake rollback COMMIT                          all images back to an earlier release, together
+#   rbake digest web                               what a deploy job gets
 #   rbake test --load          the image that runs the tests
 #   rbake base-image --push --pull --no-cache      the base image, once a week
 #

@@ -2,6 +2,7 @@
 
 mod document;
 mod imports;
+mod links;
 mod names;
 mod words;
 
@@ -20,18 +21,33 @@ fn sources() -> Vec<PathBuf> {
 fn sources_in(dirs: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for dir in dirs {
-        collect(&root().join(dir), &mut found);
+        collect(&root().join(dir), "rs", &mut found);
     }
     found.sort();
     found
 }
 
-fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
+/// The documents for users and contributors, sorted.
+fn documents() -> Vec<PathBuf> {
+    let names = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "SECURITY.md",
+    ];
+    let mut found = names.map(|name| root().join(name)).to_vec();
+    collect(&root().join("docs"), "md", &mut found);
+    found.sort();
+    found
+}
+
+fn collect(dir: &Path, extension: &str, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            collect(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            collect(&path, extension, found);
+        } else if path.extension().is_some_and(|of_file| of_file == extension) {
             found.push(path);
         }
     }

@@ -4,7 +4,7 @@
 
 use regex::Regex;
 
-use super::{root, sources_in};
+use super::{documents, root, sources_in};
 
 /// The phrases, each with what to write instead.
 const REJECTED: [(&str, &str); 12] = [
@@ -152,13 +152,9 @@ fn comments_messages_tests_and_documents_are_in_plain_words() {
             }
         }
     }
-    let documents = ["README.md", "ARCHITECTURE.md", "SECURITY.md"].map(|name| root().join(name));
-    let docs = std::fs::read_dir(root().join("docs")).unwrap();
-    let docs = docs.map(|entry| entry.unwrap().path());
-    for file in documents.into_iter().chain(docs) {
-        if file.extension().is_none_or(|extension| extension != "md") {
-            continue;
-        }
+    // `CONTRIBUTING.md` quotes such phrases.
+    let documents = documents().into_iter();
+    for file in documents.filter(|file| !file.ends_with("CONTRIBUTING.md")) {
         let text = std::fs::read_to_string(&file).unwrap();
         let shown = file.strip_prefix(root()).unwrap().display();
         for (number, line) in prose(&text) {

@@ -25,6 +25,7 @@ mod late_tags;
 mod mistakes;
 mod outputs;
 mod own_image;
+mod pages;
 mod parity;
 mod plugin;
 mod provenance;

@@ -105,6 +105,22 @@ impl Terminal {
         }
     }
 
+    /// Returns all text that is written until `end` is.
+    #[track_caller]
+    pub(crate) fn read_until(&mut self, end: &str) -> String {
+        let mut all = Vec::new();
+        loop {
+            let text = String::from_utf8_lossy(&all);
+            if text.contains(end) {
+                return text.into_owned();
+            }
+            let Ok(bytes) = self.output.recv_timeout(TIMEOUT) else {
+                panic!("`{end}` is not written:\n{text}");
+            };
+            all.extend(bytes);
+        }
+    }
+
     /// Returns all bytes that are written until the program ends.
     pub(crate) fn read_to_end(self) -> Vec<u8> {
         let end = Instant::now() + 3 * TIMEOUT;
