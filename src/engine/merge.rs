@@ -75,6 +75,21 @@ impl MergedExport {
         all.flat_map(wire::entitlements).collect()
     }
 
+    /// The caches that the solves import, each once.
+    fn imports(&self) -> Vec<SolveCache> {
+        let mut imports: Vec<SolveCache> = Vec::new();
+        for cache in self
+            .solves
+            .iter()
+            .flat_map(|solve| &solve.spec.cache_imports)
+        {
+            if !imports.contains(cache) {
+                imports.push(cache.clone());
+            }
+        }
+        imports
+    }
+
     /// The request to the frontend for a solve.
     fn request(solve: &EndedSolve) -> SolveRequest {
         let spec = SolveSpec {
@@ -170,7 +185,10 @@ async fn join(gateway: &mut Gateway, merged: &MergedExport) -> Result<JoinedResu
     }
     let union = joined.union().filter(|_| merged.with_union);
     if let Some(union) = union {
-        match gateway.solve(wire::definition_request(union)).await {
+        match gateway
+            .solve(wire::definition_request(union, &merged.imports()))
+            .await
+        {
             Ok(union) => joined.add(union),
             // The daemon may be unable to merge file systems. Without the union, builders may lose steps of the cache.
             Err(status) if is_from_peer(&status) => {
@@ -197,7 +215,10 @@ async fn add_finished(
         tracing::debug!(results = cut.len(), "definition cut to finished steps");
         for definition in cut {
             match gateway
-                .solve(wire::definition_request(definition, &solve.spec))
+                .solve(wire::definition_request(
+                    definition,
+                    &solve.spec.cache_imports,
+                ))
                 .await
             {
                 Ok(result) => joined.add(result),

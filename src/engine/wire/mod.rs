@@ -120,26 +120,28 @@ pub(super) fn gateway_request(spec: &SolveSpec, sessions: &SessionIds) -> gatewa
         frontend_inputs: inputs(spec),
         allow_result_return: true,
         allow_result_array_ref: true,
-        cache_imports: gateway_imports(spec),
+        cache_imports: gateway_imports(&spec.cache_imports),
         ..gateway::SolveRequest::default()
     }
 }
 
-fn gateway_imports(spec: &SolveSpec) -> Vec<gateway::CacheOptionsEntry> {
-    let imports = spec.cache_imports.iter();
+fn gateway_imports(imports: &[SolveCache]) -> Vec<gateway::CacheOptionsEntry> {
     let entry = |entry: &SolveCache| gateway::CacheOptionsEntry {
         r#type: entry.backend.name().to_owned(),
         attrs: cache_attrs(entry),
     };
-    imports.map(entry).collect()
+    imports.iter().map(entry).collect()
 }
 
-/// The request for the result of an encoded LLB definition, with the caches that `spec` imports. The answer comes when the
+/// The request for the result of an encoded LLB definition, for which the caches `imports` are imported. The answer comes when the
 /// daemon has the result.
-pub(super) fn definition_request(definition: Bytes, spec: &SolveSpec) -> gateway::SolveRequest {
+pub(super) fn definition_request(
+    definition: Bytes,
+    imports: &[SolveCache],
+) -> gateway::SolveRequest {
     gateway::SolveRequest {
         definition,
-        cache_imports: gateway_imports(spec),
+        cache_imports: gateway_imports(imports),
         allow_result_return: true,
         allow_result_array_ref: true,
         evaluate: true,
