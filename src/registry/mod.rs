@@ -55,8 +55,8 @@ pub(crate) use error::RegistryAct;
 pub(crate) use error::{RegistryError, RegistryFault};
 pub(crate) use links::ManifestLinks;
 #[cfg(test)]
-pub(crate) use manifest::{ContentDescriptor, ManifestContent};
-pub(crate) use manifest::{LARGEST_MANIFEST, RawManifest, TagOrDigest};
+pub(crate) use manifest::ManifestContent;
+pub(crate) use manifest::{ContentDescriptor, LARGEST_MANIFEST, RawManifest, TagOrDigest};
 pub(crate) use manifests::Deletion;
 pub(crate) use repository::{Registries, RemoteRepository};
 pub(crate) use rights::PushRight;

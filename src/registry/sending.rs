@@ -27,14 +27,14 @@ const LONGEST_TRANSFER: Duration = Duration::from_secs(300);
 const SLOWEST: u64 = 32 << 10;
 
 /// One try to transfer a blob failed.
-pub(super) enum TransferFailure {
+pub(super) enum BlobFailure {
     Source(TryFailure),
     Target(TryFailure),
     /// The target wanted another authorization, after the body was sent. It is there now.
     Reauthorized,
 }
 
-impl TransferFailure {
+impl BlobFailure {
     pub(super) fn source(failure: impl Into<TryFailure>) -> Self {
         Self::Source(failure.into())
     }
@@ -53,12 +53,12 @@ impl RemoteRepository {
         source: BlobPieces,
         started: &RegistryReply,
         handed: &(dyn Fn(u64) + Sync),
-    ) -> Result<(), TransferFailure> {
+    ) -> Result<(), BlobFailure> {
         if started.status != StatusCode::ACCEPTED {
-            return Err(TransferFailure::target(started.fault()));
+            return Err(BlobFailure::target(started.fault()));
         }
         let place = self.upload_place(started);
-        let mut place = place.map_err(TransferFailure::target)?;
+        let mut place = place.map_err(BlobFailure::target)?;
         place
             .query_pairs_mut()
             .append_pair("digest", blob.digest.as_str());
@@ -82,11 +82,11 @@ impl RemoteRepository {
             tokio::select! {
                 biased;
                 () = connection.parts.stop.cancelled() => {
-                    return Err(TransferFailure::target(RegistryFault::Stopped));
+                    return Err(BlobFailure::target(RegistryFault::Stopped));
                 }
                 report = reported.recv(), if !is_handed => match report {
                     Some(BodyReport::Handed(bytes)) => handed(bytes),
-                    Some(BodyReport::Failed(fault)) => return Err(TransferFailure::source(fault)),
+                    Some(BodyReport::Failed(fault)) => return Err(BlobFailure::source(fault)),
                     None => {
                         is_handed = true;
                         limit += Duration::from_secs(blob.size / FINISH_RATE);
@@ -95,11 +95,11 @@ impl RemoteRepository {
                 sent = &mut sent => break sent,
                 () = sleep_until(end) => {
                     let seconds = longest.as_secs();
-                    return Err(TransferFailure::target(RegistryFault::TooSlow { seconds }));
+                    return Err(BlobFailure::target(RegistryFault::TooSlow { seconds }));
                 }
                 () = sleep_until(deadline) => {
                     let seconds = limit.as_secs();
-                    return Err(TransferFailure::target(RegistryFault::Stalled { seconds }));
+                    return Err(BlobFailure::target(RegistryFault::Stalled { seconds }));
                 }
             }
             deadline = Instant::now() + limit;
@@ -107,17 +107,17 @@ impl RemoteRepository {
         // The source's failure is why the target's request failed.
         while let Ok(report) = reported.try_recv() {
             if let BodyReport::Failed(fault) = report {
-                return Err(TransferFailure::source(fault));
+                return Err(BlobFailure::source(fault));
             }
         }
-        let reply = sent.map_err(TransferFailure::target)?;
-        let reply = reply.ok_or(TransferFailure::Reauthorized)?;
+        let reply = sent.map_err(BlobFailure::target)?;
+        let reply = reply.ok_or(BlobFailure::Reauthorized)?;
         match reply.status {
             // The specification has 201; containerd accepts the others, too.
             StatusCode::CREATED | StatusCode::OK | StatusCode::NO_CONTENT => reply
                 .check_digest(&blob.digest)
-                .map_err(TransferFailure::target),
-            _ => Err(TransferFailure::target(reply.fault())),
+                .map_err(BlobFailure::target),
+            _ => Err(BlobFailure::target(reply.fault())),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::checked_body::{BlobPieces, BlobSize};
 use super::error::{RegistryAct, RegistryError, RegistryFault};
 use super::exchange::{RegistryReply, RegistryRequest};
 use super::retries::Retries;
-use super::sending::TransferFailure;
+use super::sending::BlobFailure;
 use crate::types::{Digest, ImageRepository};
 
 /// Where the contents of blobs come from.
@@ -87,10 +87,10 @@ impl RemoteRepository {
             let sent = self.try_upload(blob, source, &start, started.take(), handed);
             match sent.await {
                 Ok(()) => return Ok(SentBlob::Sent),
-                Err(TransferFailure::Source(failure)) => return Err(failure.fault),
-                Err(TransferFailure::Target(failure)) => retries.after(failure, &start).await?,
-                Err(TransferFailure::Reauthorized) if !is_reauthorized => is_reauthorized = true,
-                Err(TransferFailure::Reauthorized) => {
+                Err(BlobFailure::Source(failure)) => return Err(failure.fault),
+                Err(BlobFailure::Target(failure)) => retries.after(failure, &start).await?,
+                Err(BlobFailure::Reauthorized) if !is_reauthorized => is_reauthorized = true,
+                Err(BlobFailure::Reauthorized) => {
                     return Err(RegistryFault::Denied {
                         status: StatusCode::UNAUTHORIZED.as_u16(),
                         words: String::new(),
@@ -124,22 +124,21 @@ impl RemoteRepository {
         start: &RegistryRequest,
         started: Option<RegistryReply>,
         handed: &(dyn Fn(u64) + Sync),
-    ) -> Result<(), TransferFailure> {
+    ) -> Result<(), BlobFailure> {
         let opened = match source.open(&blob.digest).await {
             Ok(opened) => opened,
             Err(error) => {
                 if let Some(started) = started {
                     self.cancel_upload(&started).await;
                 }
-                return Err(TransferFailure::source(RegistryFault::Source(error)));
+                return Err(BlobFailure::source(RegistryFault::Source(error)));
             }
         };
-        let started = match started {
-            Some(started) => started,
-            None => {
-                let started = self.connection.attempt(start).await;
-                started.map_err(TransferFailure::target)?
-            }
+        let started = if let Some(started) = started {
+            started
+        } else {
+            let started = self.connection.attempt(start).await;
+            started.map_err(BlobFailure::target)?
         };
         self.send_blob(blob, opened, &started, handed).await
     }

@@ -8,7 +8,7 @@ use crate::registry::error::{RegistryAct, RegistryError, RegistryFault};
 use crate::registry::exchange::RegistryRequest;
 use crate::registry::links::LinkedBlob;
 use crate::registry::retries::Retries;
-use crate::registry::sending::TransferFailure;
+use crate::registry::sending::BlobFailure;
 
 impl ImageCopy<'_> {
     /// Transfers `blob`. If it fails, it begins again, by the same rules as other requests.
@@ -37,16 +37,16 @@ impl ImageCopy<'_> {
             };
             let (read, upload) = (RegistryAct::ReadBlob, RegistryAct::UploadBlob);
             match failure {
-                TransferFailure::Source(failure) => source
+                BlobFailure::Source(failure) => source
                     .after(failure, &get)
                     .await
                     .map_err(|fault| fault.at(read, self.from.blob(&blob.digest)))?,
-                TransferFailure::Target(failure) => target
+                BlobFailure::Target(failure) => target
                     .after(failure, &start)
                     .await
                     .map_err(|fault| fault.at(upload, self.to.blob(&blob.digest)))?,
-                TransferFailure::Reauthorized if !is_reauthorized => is_reauthorized = true,
-                TransferFailure::Reauthorized => {
+                BlobFailure::Reauthorized if !is_reauthorized => is_reauthorized = true,
+                BlobFailure::Reauthorized => {
                     let denied = RegistryFault::Denied {
                         status: StatusCode::UNAUTHORIZED.as_u16(),
                         words: String::new(),
@@ -63,11 +63,11 @@ impl ImageCopy<'_> {
         blob: &LinkedBlob,
         get: &RegistryRequest,
         start: &RegistryRequest,
-    ) -> Result<(), TransferFailure> {
+    ) -> Result<(), BlobFailure> {
         let opened = self.from.connection.open_stream(get).await;
-        let response = opened.map_err(TransferFailure::source)?;
+        let response = opened.map_err(BlobFailure::source)?;
         let started = self.to.connection.attempt(start).await;
-        let started = started.map_err(TransferFailure::target)?;
+        let started = started.map_err(BlobFailure::target)?;
         let expected = BlobSize {
             digest: blob.digest.clone(),
             size: blob.size,

@@ -9,7 +9,9 @@ use super::{BuiltTarget, Publishing, Standing, messages};
 use crate::outcome::{FailureKind, SolveFailure, Solved};
 use crate::publish::class::TagClass;
 use crate::publisher::{ImageToPublish, PublishError};
-use crate::registry::{ManifestLinks, RawManifest, RemoteRepository, TagOrDigest};
+use crate::registry::{
+    ContentDescriptor, ManifestLinks, RawManifest, RemoteRepository, TagOrDigest,
+};
 use crate::run::uploads::{
     self, BuilderContents, BuiltImage, UploadError, UploadProgress, UploadTarget,
 };
@@ -127,7 +129,7 @@ async fn blobs_of(top: &RawManifest, repository: &RemoteRepository) -> BTreeSet<
     let platforms = links
         .children
         .into_iter()
-        .filter(|child| child.is_platform());
+        .filter(ContentDescriptor::is_platform);
     for child in platforms.take(PLATFORMS) {
         let name = TagOrDigest::Digest(child.digest);
         if let Ok(Some(manifest)) = repository.get(&name).await

@@ -77,7 +77,7 @@ impl UploadTarget<'_> {
         if place.has(name) {
             return Ok(());
         }
-        // Whoever comes second waits, and then has a repository to mount from.
+        // If two images need the blob, the second one waits, and then has a repository to mount from.
         let mut sending = None;
         if place.any().is_none() {
             sending = Some(place.sending.lock().await);
