@@ -79,3 +79,32 @@ impl BlobPlace {
         self.repositories().insert(repository.clone());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Reference;
+
+    fn repository(name: &str) -> ImageRepository {
+        ImageRepository::of(&name.parse::<Reference>().unwrap())
+    }
+
+    #[test]
+    fn the_same_blob_at_two_registries_has_two_places() {
+        let places = BlobPlaces::default();
+        let (one, two) = (repository("r.example/a"), repository("s.example/a"));
+        let blob = Digest::sha256(b"layer");
+        places.note(&one, [&blob]);
+        assert!(places.of(&one, &blob).has(&one));
+        assert_eq!(places.of(&two, &blob).any(), None);
+        // Another repository of the registry does not have it, but can mount it.
+        let other = repository("r.example/b");
+        assert!(!places.of(&other, &blob).has(&other));
+        assert_eq!(places.of(&other, &blob).any(), Some(one.clone()));
+        assert_eq!(
+            places.at("r.example"),
+            BTreeMap::from([(one, BTreeSet::from([blob]))])
+        );
+        assert!(places.at("s.example").is_empty());
+    }
+}

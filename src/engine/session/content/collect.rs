@@ -154,3 +154,85 @@ impl Collecting {
 fn too_large() -> Status {
     Status::resource_exhausted(format!("more than {LIMIT} bytes were written"))
 }
+
+#[cfg(test)]
+mod tests {
+    use rbake_proto::content::WriteContentResponse;
+    use rbake_proto::content::content_client::ContentClient;
+    use test_case::test_case;
+    use tonic::Code;
+    use tonic::transport::Channel;
+
+    use super::super::{ContentStores, STORE_KEY, StoreAccess};
+    use super::*;
+    use crate::engine::session::peer;
+
+    async fn client(blobs: &CollectedBlobs) -> ContentClient<Channel> {
+        let store = ("local:c".to_owned(), StoreAccess::Collect(blobs.clone()));
+        ContentClient::new(peer::channel(&ContentStores::new(BTreeMap::from([store]))).await)
+    }
+
+    fn message(action: WriteAction, name: &str, offset: i64, data: &[u8]) -> WriteContentRequest {
+        WriteContentRequest {
+            action: action.into(),
+            r#ref: name.to_owned(),
+            total: 6,
+            expected: Digest::sha256(b"abcdef").to_string(),
+            offset,
+            data: Bytes::copy_from_slice(data),
+            labels: BTreeMap::new(),
+        }
+    }
+
+    /// Sends all messages of one write. Returns the last answer.
+    async fn write(
+        blobs: &CollectedBlobs,
+        messages: Vec<WriteContentRequest>,
+    ) -> Result<WriteContentResponse, Status> {
+        let mut request = tonic::Request::new(tokio_stream::iter(messages));
+        request
+            .metadata_mut()
+            .insert(STORE_KEY, "local:c".parse().unwrap());
+        let mut answers = client(blobs).await.write(request).await?.into_inner();
+        let mut last = WriteContentResponse::default();
+        while let Some(answer) = answers.message().await? {
+            last = answer;
+        }
+        Ok(last)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_configuration_is_collected_and_a_layer_is_not_taken() {
+        let blobs = CollectedBlobs::default();
+        let digest = Digest::sha256(b"abcdef");
+        let layer = format!("layer-{digest}");
+        let refused = write(&blobs, vec![message(WriteAction::Stat, &layer, 0, b"")]).await;
+        assert_eq!(refused.unwrap_err().code(), Code::AlreadyExists);
+        assert_eq!(blobs.get(&digest), None);
+
+        let name = digest.as_str();
+        let messages = vec![
+            message(WriteAction::Stat, name, 0, b""),
+            message(WriteAction::Write, name, 0, b"abc"),
+            message(WriteAction::Write, name, 3, b"def"),
+            message(WriteAction::Commit, name, 6, b""),
+        ];
+        let written = write(&blobs, messages).await.unwrap();
+        assert_eq!((written.digest.as_str(), written.offset), (name, 6));
+        assert_eq!(blobs.get(&digest).as_deref(), Some(&b"abcdef"[..]));
+
+        let again = write(&blobs, vec![message(WriteAction::Stat, name, 0, b"")]).await;
+        assert_eq!(again.unwrap_err().code(), Code::AlreadyExists);
+    }
+
+    #[test_case(0, b"abcdeX", Code::FailedPrecondition; "another content")]
+    #[test_case(3, b"abc", Code::OutOfRange; "a gap")]
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_wrong_blob_is_refused(offset: i64, data: &[u8], code: Code) {
+        let blobs = CollectedBlobs::default();
+        let messages = vec![message(WriteAction::Commit, "config", offset, data)];
+        let refused = write(&blobs, messages).await;
+        assert_eq!(refused.unwrap_err().code(), code);
+        assert_eq!(blobs.get(&Digest::sha256(data)), None);
+    }
+}
