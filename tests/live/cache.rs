@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use rustix::process::Signal;
 
 use crate::support::buildkitd::Buildkitd;
+use crate::support::distribution::RegistryContents;
 use crate::support::interrupted::Run;
 use crate::support::peers;
 use crate::support::project::{CommandOutput, TestProject};
@@ -301,6 +302,35 @@ async fn a_shared_cache_that_cannot_be_written_fails_the_run_after_the_images() 
     let ignored = project.file("docker-bake.hcl", definition(",ignore-error=true"));
     let output = ignored.rbake(&["--push"]);
     assert_eq!(output.code, Some(0), "{output}");
+    // The builder itself would not say that nothing was written.
+    let warned = "warning[run::cache-export]: cannot export the cache of `a` and `b`";
+    assert!(output.stderr.contains(warned), "{output}");
+    assert!(!output.stderr.contains("steps of 2 targets"), "{output}");
+}
+
+// A build without a step has nothing that a cache could hold.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn a_cache_is_left_as_it_is_if_there_is_nothing_to_export() {
+    let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR");
+    let builder = Buildkitd::start_with_images().await;
+    let name = format!("nothing-to-export-{}", std::process::id());
+    let cache = format!("type=registry,ref={registry}/{name}:c,mode=max");
+    let project = project()
+        .file(
+            "docker-bake.hcl",
+            format!("target \"default\" {{\n  output = [\"type=image\"]\n  cache-to = [\"{cache}\"]\n}}\n"),
+        )
+        .env("BUILDKIT_HOST", builder.endpoint());
+    let output = succeeds(project.rbake(&[]));
+    assert!(output.stderr.contains("steps of 1 target"), "{output}");
+    let contents = RegistryContents::of(&registry);
+    let before = contents.manifest(&name, "c").await.unwrap();
+    let project = project.file("Dockerfile", "FROM busybox\nLABEL a=b\n");
+    let output = succeeds(project.rbake(&[]));
+    assert!(!output.stderr.contains("steps of 1 target"), "{output}");
+    let after = contents.manifest(&name, "c").await.unwrap();
+    assert_eq!(after, before, "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -293,16 +293,22 @@ pub(super) fn layers_of(manifest: &RawManifest) -> BTreeSet<Digest> {
     descriptors.layers.iter().filter_map(digest_at).collect()
 }
 
-/// Completes the cache that the daemon has just written to `place`: adds `facts` and all of `old`, splits it if builders
-/// would ignore it, and gives it one last record, without which they would not find all steps. `None` if there is no cache, because the daemon had nothing to write.
+/// Completes the cache that the daemon has just written to `place` with the manifest `by_daemon`: adds `facts` and all of `old`,
+/// splits it if builders would ignore it, and gives it one last record, without which they would not find all steps. `None`
+/// if another cache is there: another export has replaced it, and `facts` are not those of that one.
 pub(super) async fn complete(
     place: &CachePlace,
+    by_daemon: Option<&Digest>,
     old: Option<CacheContent>,
     facts: &[(&str, String)],
 ) -> Result<Option<Written>, PlaceError> {
     let Some(written) = place.manifest().await? else {
         return Ok(None);
     };
+    if by_daemon.is_some_and(|digest| digest != written.digest()) {
+        tracing::info!("another cache has replaced the one that was written");
+        return Ok(None);
+    }
     let descriptors = Descriptors::of(&written)?;
     let new = CacheContent::of(place, &written).await?;
     let is_small = descriptors.config_size() <= IMPORT_LIMIT as u64;

@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::content::{CacheContent, Written, complete};
+use super::job::WrittenCache;
 use super::place::{CachePlace, PlaceError};
 use super::sent::{self, SentCache};
 use super::stored::{CacheFacts, StoredCache};
@@ -15,6 +16,7 @@ use crate::outcome::{CancelReason, ExportedCache};
 use crate::run::scheduler::{Ends, tell_of_stop};
 use crate::run::shared_context::SharedContext;
 use crate::run::{Stop, phrase};
+use crate::types::Digest;
 
 /// What came of the exports.
 #[derive(Default)]
@@ -38,8 +40,13 @@ struct OneExported {
 /// Who has written a cache.
 enum ByWhom {
     Rbake(Written),
-    /// The builder. What the place had before is still to be added.
-    Builder(Option<CacheContent>),
+    /// The builder.
+    Builder {
+        /// What the place had before, which is still to be added.
+        old: Option<CacheContent>,
+        /// The digest of the manifest, if there is one.
+        manifest: Option<Digest>,
+    },
     /// There was nothing to export.
     Nobody,
 }
@@ -134,8 +141,8 @@ async fn export_one(
         }
         mounts::mount_layers(cache, shared).await;
         match job::run(cache, work, keeps, shared).await {
-            Ok(true) => Ok(Ok(ByWhom::Builder(old))),
-            Ok(false) => Ok(Ok(ByWhom::Nobody)),
+            Ok(WrittenCache::Cache(manifest)) => Ok(Ok(ByWhom::Builder { old, manifest })),
+            Ok(WrittenCache::Nothing) => Ok(Ok(ByWhom::Nobody)),
             Err(failure) => Err(failure),
         }
     };
@@ -165,9 +172,10 @@ async fn export_one(
     let mut one = OneExported::default();
     let written = match by {
         ByWhom::Rbake(written) => Some(written),
-        ByWhom::Builder(old) => {
+        ByWhom::Builder { old, manifest } => {
             let facts = facts(cache, stored.as_ref(), is_whole, shared);
-            completed(cache, old, &facts, shared, &mut one.problems).await
+            let by_builder = (old, manifest);
+            completed(cache, by_builder, &facts, shared, &mut one.problems).await
         }
         ByWhom::Nobody => None,
     };
@@ -225,17 +233,17 @@ fn facts(
     stored.map_or_else(Vec::new, |stored| stored.facts(&owner, is_whole))
 }
 
-/// Completes the cache that the builder has written. `None` if that is not known to have worked.
+/// Completes the cache that the builder has written with this manifest. `None` if that is not known to have worked.
 async fn completed(
     cache: &SharedCache,
-    old: Option<CacheContent>,
+    (old, manifest): (Option<CacheContent>, Option<Digest>),
     facts: &[(&str, String)],
     shared: &SharedContext,
     problems: &mut Vec<Diagnostic>,
 ) -> Option<Written> {
     let place = CachePlace::of_export(cache, &shared.registries)?;
     let had_old = old.is_some();
-    match complete(&place, old, facts).await {
+    match complete(&place, manifest.as_ref(), old, facts).await {
         Ok(written) => written,
         // The cache is as good without a record of its owner.
         Err(error) if !had_old => {

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::SharedCache;
 use super::content::CacheContent;
 use super::place::{CachePlace, PlaceError};
 use super::work::{ExportWork, ExportedSolve};
+use super::{IGNORE_ERROR, SharedCache};
 use crate::engine::session::content::{CollectedBlobs, ContentStores, LayoutError, StoreAccess};
 use crate::engine::session::{Auth, SessionBuilder, SharedSessions};
 use crate::engine::spec::{CacheBackend, SolveCache, SolveSpec};
@@ -24,26 +25,35 @@ use crate::run::directories::{Directories, Served};
 use crate::run::lower::LocalCache;
 use crate::run::shared_context::SharedContext;
 use crate::run::{images, ran_steps};
+use crate::types::Digest;
 use crate::types::blocking::unblock;
 use crate::types::causes::in_one_line;
 
 /// The name of the store that takes a cache without its layers.
 const COLLECTED: &str = "collected";
-/// The exporter's response with the descriptor of a cache's manifest (`ExporterResponseManifestDesc` in
-/// cache/remotecache/export.go).
+/// The key of the response with the descriptor of the manifest that was written (`cache/remotecache/export.go`). It is
+/// missing if the cache would have no layer: then the daemon writes nothing.
 const MANIFEST: &str = "cache.manifest";
 
 /// Steps that only copy files. The daemon sometimes copies once more, to compute the key of a later step.
 const COPIES: [&str; 3] = ["] COPY ", "] ADD ", "] WORKDIR "];
 
-/// Exports `work` to `cache`. Returns whether a cache was written. With `keeps`, nothing that a local directory holds is
-/// removed from it.
+/// What the daemon has written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum WrittenCache {
+    /// Nothing: there was no result, or none with a layer.
+    Nothing,
+    /// The cache whose manifest has this digest. `None` if it is not stored as a manifest.
+    Cache(Option<Digest>),
+}
+
+/// Exports `work` to `cache`. With `keeps`, nothing that a local directory holds is removed from it.
 pub(super) async fn run(
     cache: &SharedCache,
     work: &ExportWork<'_>,
     keeps: bool,
     shared: &SharedContext,
-) -> Result<bool, SolveFailure> {
+) -> Result<WrittenCache, SolveFailure> {
     let stores = match cache.local.clone().map(|local| not_reset(local, keeps)) {
         Some(local) => unblock(move || caches::open_export(&local))
             .await
@@ -53,7 +63,7 @@ pub(super) async fn run(
     let exported = solve(cache, &cache.cache, stores.stores.clone(), work, shared).await?;
     let entered = stores.enter(&exported.response).await;
     entered.map_err(|error| build(&error))?;
-    Ok(exported.has_results)
+    Ok(written(cache, exported.has_results, &exported.response))
 }
 
 /// Makes the cache of `work` in the form of `cache`, without its layers, which stay with the builder. Returns what it
@@ -127,7 +137,7 @@ async fn solve(
     let merged = MergedExport {
         build_ref: BuildRef::new(),
         session: Arc::new(session),
-        cache: to.clone(),
+        cache: with_errors(to.clone()),
         solves,
         with_union: with_union(cache, shared),
     };
@@ -178,6 +188,30 @@ async fn with_imports(
         (spec, stores)
     })
     .await
+}
+
+/// The export without the attribute by which the daemon ignores errors: it would not say that there was one, and the run
+/// would report a cache that does not exist.
+fn with_errors(mut cache: SolveCache) -> SolveCache {
+    cache.extra.remove(IGNORE_ERROR);
+    cache
+}
+
+/// What was written by an export that succeeded with `response`.
+fn written(
+    cache: &SharedCache,
+    has_results: bool,
+    response: &BTreeMap<String, String>,
+) -> WrittenCache {
+    let manifest = response.get(MANIFEST).and_then(|descriptor| {
+        let descriptor: Value = serde_json::from_str(descriptor).ok()?;
+        descriptor["digest"].as_str()?.parse().ok()
+    });
+    match (&cache.cache.backend, manifest) {
+        _ if !has_results => WrittenCache::Nothing,
+        (CacheBackend::Registry | CacheBackend::Local, None) => WrittenCache::Nothing,
+        (_, manifest) => WrittenCache::Cache(manifest),
+    }
 }
 
 /// Whether the daemon gives the cache one last record. Where rbake can change the cache that was written, it adds one itself,
