@@ -308,6 +308,68 @@ async fn a_shared_cache_that_cannot_be_written_fails_the_run_after_the_images() 
     assert!(!output.stderr.contains("steps of 2 targets"), "{output}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn a_cache_of_one_target_that_cannot_be_written_does_not_fail_the_image() {
+    let builder = Buildkitd::start_with_images().await;
+    let mut project = with_githubs_cache(project())
+        .env("ACTIONS_CACHE_URL", "http://127.0.0.1:1/")
+        .env("BUILDKIT_HOST", builder.endpoint())
+        .file("file", "");
+    let github = "[run::cache-export]: cannot export the cache of `default` to scope `x` of GitHub's cache: ";
+    let directory =
+        "[run::cache-export]: cannot export the cache of `default` to `[project]/file`: ";
+    for (ignored, severity, code) in [("", "error", 1), (",ignore-error=true", "warning", 0)] {
+        let definition = format!(
+            "target \"default\" {{\n  cache-to = [\"type=gha,scope=x{ignored}\", \"type=local,dest=file{ignored}\"]\n}}\n"
+        );
+        project = project.file("docker-bake.hcl", definition);
+        for mode in ["plain", "quiet"] {
+            let output = project.rbake(&["--progress", mode]);
+            assert_eq!(output.code, Some(code), "{output}");
+            for words in [github, directory] {
+                let words = format!("{severity}{words}");
+                assert!(output.stderr.contains(&words), "{words}: {output}");
+            }
+            let built = output.stderr.contains("1 target built");
+            assert_eq!(built, mode == "plain", "{output}");
+        }
+    }
+}
+
+// The attributes differ, so that there cannot be one cache for both.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn of_caches_at_one_place_that_cannot_be_merged_the_last_one_stays_with_its_own_annotations()
+{
+    let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR");
+    let builder = Buildkitd::start_with_images().await;
+    let name = format!("not-merged-{}", std::process::id());
+    let target = |target: &str, compression: &str| {
+        format!(
+            "target \"{target}\" {{\n  dockerfile-inline = \"FROM busybox\\nRUN echo {target} > /x\\n\"\n  output = [\"type=cacheonly\"]\n  cache-to = [\"type=registry,ref={registry}/{name}:c,mode=max,compression={compression}\"]\n}}\n"
+        )
+    };
+    let definition = format!(
+        "group \"default\" {{\n  targets = [\"a\", \"b\"]\n}}\n{}{}",
+        target("a", "zstd"),
+        target("b", "gzip")
+    );
+    let mut project = project()
+        .file("docker-bake.hcl", definition)
+        .env("BUILDKIT_HOST", builder.endpoint());
+    let output = succeeds(project.rbake(&[]));
+    assert!(output.stderr.contains("plan::shared-cache"), "{output}");
+    let contents = RegistryContents::of(&registry);
+    let manifest = contents.json(&name, "c").await.unwrap();
+    assert_eq!(manifest["annotations"]["vnd.rbake.cache.target"], "b");
+    let empty = Buildkitd::start_with_images().await;
+    project = project.env("BUILDKIT_HOST", empty.endpoint());
+    let from = format!("*.cache-from=type=registry,ref={registry}/{name}:c");
+    let output = succeeds(project.rbake(&["b", "--set", &from, "--set", "*.cache-to="]));
+    assert!(output.stderr.contains("1/1 cached"), "{output}");
+}
+
 // A build without a step has nothing that a cache could hold.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]

@@ -1,5 +1,7 @@
 //! Exports all caches of a run, one job for each.
 
+use std::collections::BTreeMap;
+
 use tokio::time::Instant;
 
 use super::content::{CacheContent, Written, complete};
@@ -69,14 +71,31 @@ pub(in crate::run) async fn export(
     salvages: bool,
     stop: &Stop,
 ) -> CachesExported {
-    let exports = caches.iter().enumerate().map(|(place, cache)| async move {
-        let work = ExportWork::of(cache, solves, ends, &shared.steps, salvages)?;
-        let id = format!("cache-{place}");
-        Some(Box::pin(export_one(cache, &work, &id, shared, stop)).await)
+    // Exports to one place that cannot be merged are made one after the other, so that each of them completes its own.
+    let mut places: BTreeMap<String, Vec<(usize, &SharedCache)>> = BTreeMap::new();
+    for (number, cache) in caches.iter().enumerate() {
+        places
+            .entry(cache.place())
+            .or_default()
+            .push((number, cache));
+    }
+    let exports = places.into_values().map(|caches| async move {
+        let mut found = Vec::new();
+        for (number, cache) in caches {
+            let work = ExportWork::of(cache, solves, ends, &shared.steps, salvages);
+            if let Some(work) = work {
+                let id = format!("cache-{number}");
+                let one = Box::pin(export_one(cache, &work, &id, shared, stop)).await;
+                found.push((number, one));
+            }
+        }
+        found
     });
     let mut exported = CachesExported::default();
     let found = futures_util::future::join_all(exports).await;
-    for one in found.into_iter().flatten() {
+    let mut found: Vec<(usize, OneExported)> = found.into_iter().flatten().collect();
+    found.sort_by_key(|(number, _)| *number);
+    for (_, one) in found {
         exported.interrupted = exported.interrupted.or(one.interrupted);
         exported.caches.extend(one.cache);
         for problem in one.problems {

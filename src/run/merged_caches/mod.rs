@@ -1,5 +1,4 @@
-//! Caches that rbake exports itself, after the targets: those that several targets export to one place, those in
-//! registries, and those of builds that failed.
+//! Caches that rbake exports itself, after the targets: all but inline ones, also of builds that failed.
 //!
 //! buildx lets each target export its own cache. If several of them export to one place, the last one replaces the
 //! others, and a build that fails exports nothing. [`take`] finds the caches, [`export()`] writes them with
@@ -41,16 +40,6 @@ pub(super) struct SharedCache {
     cache: SolveCache,
     local: Option<LocalCache>,
     targets: Vec<TargetName>,
-    writer: CacheWriter,
-}
-
-/// Which solve writes a cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum CacheWriter {
-    /// A job after the targets.
-    Run,
-    /// The solve of the only target, if it succeeds.
-    Target,
 }
 
 impl SharedCache {
@@ -60,7 +49,6 @@ impl SharedCache {
             cache: cache.clone(),
             local: local_of(first, cache).cloned(),
             targets: vec![first.spec.target.clone()],
-            writer: CacheWriter::Target,
         }
     }
 
@@ -146,8 +134,8 @@ fn local_of<'t>(target: &'t LoweredTarget, cache: &SolveCache) -> Option<&'t Loc
         .find(|local| matches!(local, LocalCache::Export { name, .. } if name == dest))
 }
 
-/// Returns the caches that `targets` export, one for each place, and removes those from their solves that the run
-/// writes.
+/// Returns the caches that `targets` export, one for each place, and removes them from the solves of the targets: a cache that
+/// cannot be written must not fail an image. Inline caches stay.
 pub(super) fn take(targets: &mut [LoweredTarget]) -> Vec<SharedCache> {
     let mut caches: Vec<SharedCache> = Vec::new();
     for target in &*targets {
@@ -159,25 +147,9 @@ pub(super) fn take(targets: &mut [LoweredTarget]) -> Vec<SharedCache> {
             }
         }
     }
-    for cache in &mut caches {
-        let has_platforms = |target: &LoweredTarget| {
-            target.spec.platforms.len() > 1 && cache.targets.contains(&target.spec.target)
-        };
-        // The record of whose a cache is, and the look whether it changed, need the registry. So the run writes it. It also
-        // writes caches with several results, of which builders would lose steps otherwise.
-        if cache.targets.len() > 1
-            || cache.cache.backend == CacheBackend::Registry
-            || targets.iter().any(has_platforms)
-        {
-            cache.writer = CacheWriter::Run;
-        }
-    }
     for target in targets {
         let taken = |cache: &SolveCache| {
-            let mut taken = caches
-                .iter()
-                .filter(|known| known.writer == CacheWriter::Run);
-            merges(cache) && taken.any(|known| known.takes(target, cache))
+            merges(cache) && caches.iter().any(|known| known.takes(target, cache))
         };
         let (gone, kept): (Vec<_>, Vec<_>) =
             target.spec.cache_exports.iter().cloned().partition(taken);

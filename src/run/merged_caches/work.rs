@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{CacheWriter, SharedCache};
+use super::SharedCache;
 use crate::engine::ReportedSteps;
 use crate::engine::spec::SolveSpec;
 use crate::outcome::{CancelReason, FailureKind, Solved, TargetOutcome};
@@ -98,8 +98,7 @@ impl<'s> ExportWork<'s> {
             work.solves.extend(salvaged);
         }
         work.replaces_all |= !ran.any_cached();
-        let by_target = cache.writer == CacheWriter::Target && !work.built.is_empty();
-        (!work.solves.is_empty() && !by_target).then_some(work)
+        (!work.solves.is_empty()).then_some(work)
     }
 
     /// Whether the export holds a whole target.
