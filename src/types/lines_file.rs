@@ -37,7 +37,11 @@ impl LinesFile {
             path: path.to_owned(),
             length: 0,
         };
-        made.append(first)?;
+        if let Err(error) = made.append(first) {
+            // An empty file would look like one whose process was killed.
+            let _ = std::fs::remove_file(path);
+            return Err(error);
+        }
         for directory in directory.parent().into_iter().chain([directory]) {
             sync_directory(directory)?;
         }

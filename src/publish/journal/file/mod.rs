@@ -70,6 +70,18 @@ pub(crate) enum JournalFileError {
     Event(#[from] JournalEventError),
 }
 
+impl JournalFileError {
+    /// Whether there is no journal of the run. One without a whole line counts as such: its run changed nothing, or could
+    /// record it only in the registry.
+    pub(crate) fn is_absent(&self) -> bool {
+        match self {
+            Self::Read { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Format { source, .. } => matches!(source, JournalFormatError::Empty),
+            _ => false,
+        }
+    }
+}
+
 /// The directory of the journals. `None` if no variable says where rbake's state is.
 pub(crate) fn directory(environment: &Environment) -> Option<PathBuf> {
     let state = environment.state_dir()?;
@@ -174,13 +186,12 @@ pub(crate) fn unfinished(dir: &Path) -> Vec<FoundJournal> {
 /// out: their runs changed nothing.
 pub(crate) fn all(dir: &Path) -> Vec<FoundJournal> {
     let found = list(dir).into_iter().map(|run| examine(dir, run));
-    let has_line = |found: &FoundJournal| match &found.journal {
-        Err(JournalFileError::Format { source, .. }) => {
-            !matches!(source, JournalFormatError::Empty)
-        }
-        // Another process may have removed it in the meantime.
-        Err(JournalFileError::Read { source, .. }) => source.kind() != io::ErrorKind::NotFound,
-        Ok(_) | Err(_) => true,
+    // Another process may have removed one in the meantime.
+    let has_line = |found: &FoundJournal| {
+        !found
+            .journal
+            .as_ref()
+            .is_err_and(JournalFileError::is_absent)
     };
     found.filter(has_line).collect()
 }

@@ -93,6 +93,23 @@ fn a_journal_is_continued_after_an_unfinished_line() {
 }
 
 #[test]
+fn a_journal_without_a_whole_line_counts_as_absent() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = JournalFile::create(dir.path(), header(&clock())).unwrap();
+    let run = journal.journal().header.run.clone();
+    drop(journal);
+    for text in ["", "{\"jour"] {
+        std::fs::write(path_of(dir.path(), &run), text).unwrap();
+        let error = JournalFile::reopen(dir.path(), &run).unwrap_err();
+        assert!(error.is_absent(), "{error:?}");
+        assert!(all(dir.path()).is_empty());
+    }
+    std::fs::write(path_of(dir.path(), &run), "{}\n").unwrap();
+    let error = JournalFile::reopen(dir.path(), &run).unwrap_err();
+    assert!(!error.is_absent(), "{error:?}");
+}
+
+#[test]
 fn a_run_that_was_killed_is_known_by_its_free_lock() {
     let dir = tempfile::tempdir().unwrap();
     assert!(unfinished(&dir.path().join("missing")).is_empty());
