@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::path::Path;
 
+use super::recovery::confirm::says_yes;
 use crate::cli::screen::Screen;
 use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
 use crate::files::Resolver;
@@ -25,6 +26,16 @@ pub(super) struct Asked<'a> {
     pub(super) may_ask: bool,
     /// Whether the definition was fetched from a remote address.
     pub(super) fetched: bool,
+}
+
+/// Whether `plan` needs no privileges beyond those that are granted.
+pub(super) fn are_granted(
+    plan: &Plan,
+    allowed: &Allowed,
+    environment: &Environment,
+    paths: &Resolver,
+) -> bool {
+    missing(plan, allowed, environment, paths).is_ok_and(|missing| missing.is_empty())
 }
 
 /// Checks that all privileges that `plan` needs are granted. Asks the user about the missing ones.
@@ -149,8 +160,6 @@ fn explain(told: &Told<'_>, dir: &Path, screen: &mut Screen) {
 }
 
 fn agreed(screen: &mut Screen) -> bool {
-    screen.message("Do you want to grant requested privileges and continue? [y/N] ");
-    let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    read.is_ok() && matches!(answer.trim(), "y" | "Y")
+    let question = "Do you want to grant requested privileges and continue?";
+    says_yes(question, screen)
 }

@@ -44,8 +44,39 @@ fn agreed_on_terminal(screen: &mut Screen) -> Result<bool, Diagnostic> {
                 .help("`--yes` makes them without asking, `--dry-run` only shows them"),
         );
     }
-    screen.message("make these changes? [y/N] ");
+    Ok(says_yes("make these changes?", screen))
+}
+
+/// Asks a question on the terminal. Everything but "y" and "yes" means no.
+pub(in crate::cli::commands) fn says_yes(question: &str, screen: &mut Screen) -> bool {
+    screen.message(&format!("{question} [y/N] "));
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
-    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
+    if !answer.ends_with('\n') {
+        // After Ctrl-D, the cursor is still behind the question.
+        screen.message("\n");
+    }
+    read.is_ok() && is_yes(&answer)
+}
+
+fn is_yes(answer: &str) -> bool {
+    let answer = answer.trim();
+    ["y", "yes"]
+        .iter()
+        .any(|yes| answer.eq_ignore_ascii_case(yes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_yes_means_yes() {
+        for answer in ["y\n", "Y", "yes\r\n", " YES\n", "Yes"] {
+            assert!(is_yes(answer), "{answer:?}");
+        }
+        for answer in ["", "\n", "n\n", "no\n", "yess\n", "y y\n", "maybe"] {
+            assert!(!is_yes(answer), "{answer:?}");
+        }
+    }
 }

@@ -118,7 +118,7 @@ impl Places<'_> {
         let found = recorded_run(self.registries, &repositories, self.security, run).await;
         match found.map_err(|error| failed(run, &error))? {
             Some(journal) => Ok(Record::of_journal(journal)),
-            None => Err(not_found(run, &repositories).into()),
+            None => Err(self.not_found(run, &repositories).into()),
         }
     }
 
@@ -135,11 +135,7 @@ impl Places<'_> {
                 caught_up.map_err(|error| failed(run, &error))?;
                 Ok(Some(record))
             }
-            Err(JournalFileError::Read { source, .. })
-                if source.kind() == std::io::ErrorKind::NotFound =>
-            {
-                Ok(None)
-            }
+            Err(error) if error.is_absent() => Ok(None),
             Err(error) => Err(unusable(&error).into()),
         }
     }
@@ -180,6 +176,7 @@ impl Places<'_> {
         let Some(newest) = newest else {
             let message = format!("there is no record of a run of commit `{digits}`");
             return Err(Diagnostic::error(Class::Usage, "publish::run", message)
+                .note(self.looked_in(&self.repositories()?))
                 .help("`--from REPOSITORY` says where the record of the run is")
                 .into());
         };
@@ -228,7 +225,7 @@ impl Places<'_> {
             }
             (None, _) => {
                 let problem = Diagnostic::error(Class::Usage, "publish::run", choice.none)
-                    .note(looked_in(&self.repositories()?));
+                    .note(self.looked_in(&self.repositories()?));
                 Err(choice
                     .help
                     .into_iter()
@@ -243,6 +240,26 @@ impl Places<'_> {
         let repositories = self.repositories()?;
         let found = recorded_runs(self.registries, &repositories, self.security).await;
         found.map_err(|error| cannot_look(&error).into())
+    }
+
+    fn not_found(&self, run: &RunId, repositories: &[ImageRepository]) -> Diagnostic {
+        let message = format!("there is no record of run {run}");
+        Diagnostic::error(Class::Usage, "publish::run", message)
+            .note(self.looked_in(repositories))
+            .help("`--from REPOSITORY` says where the record of the run is")
+    }
+
+    fn looked_in(&self, repositories: &[ImageRepository]) -> String {
+        let names: Vec<&str> = repositories.iter().map(ImageRepository::familiar).collect();
+        let names = names.join(", ");
+        // With `--from`, records of this machine do not count.
+        match (self.from.is_empty(), names.is_empty()) {
+            (true, true) => {
+                "rbake looked on this machine; the definition names no repository".to_owned()
+            }
+            (true, false) => format!("rbake looked on this machine and in {names}"),
+            (false, _) => format!("rbake looked in {names}"),
+        }
     }
 
     /// The repositories in which the record of a run may be: those that the user names, or else those of all tags in the
@@ -313,21 +330,6 @@ fn unusable(error: &JournalFileError) -> Diagnostic {
         JournalFileError::InUse(_) => problem.help("wait until the run has ended"),
         _ => problem.help("`--from REPOSITORY` uses the record in the registry"),
     }
-}
-
-fn not_found(run: &RunId, repositories: &[ImageRepository]) -> Diagnostic {
-    let message = format!("there is no record of run {run}");
-    Diagnostic::error(Class::Usage, "publish::run", message)
-        .note(looked_in(repositories))
-        .help("`--from REPOSITORY` says where the record of the run is")
-}
-
-fn looked_in(repositories: &[ImageRepository]) -> String {
-    let names: Vec<&str> = repositories.iter().map(ImageRepository::familiar).collect();
-    if names.is_empty() {
-        return "rbake looked on this machine; the definition names no repository".to_owned();
-    }
-    format!("rbake looked on this machine and in {}", names.join(", "))
 }
 
 fn several(choice: &RunChoice, runs: &[RunId]) -> Diagnostic {

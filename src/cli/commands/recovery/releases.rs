@@ -79,7 +79,11 @@ async fn list(json: bool, places: &Places<'_>, screen: &mut Screen) -> Result<Ex
         return Ok(screen.data(&format!("{:#}\n", Value::from(runs))));
     }
     if runs.is_empty() {
-        screen.note("no run is recorded");
+        let names: Vec<&str> = repositories.iter().map(ImageRepository::familiar).collect();
+        screen.note(&match names.as_slice() {
+            [] => "no run is recorded: the definition names no repository".to_owned(),
+            names => format!("no run is recorded in {}", names.join(", ")),
+        });
         return Ok(Exit::Success);
     }
     let mut text = String::new();

@@ -147,8 +147,10 @@ fn provider(environment: &Environment) -> Provider {
 /// The error of a command that was working on `run`.
 pub(super) fn failed(run: &RunId, error: &PublishError) -> Diagnostic {
     let message = format!("run {run}: {}", in_one_line(error));
-    Diagnostic::error(Class::Publish, "publish::failed", message)
-        .help("the same command continues where it stopped")
+    Diagnostic::error(Class::Publish, "publish::failed", message).help(match error {
+        PublishError::Missing { .. } => "it was deleted; `rbake releases` lists other runs",
+        _ => "the same command continues where it stopped",
+    })
 }
 
 /// The error of a command that reads from a registry.
