@@ -7,6 +7,7 @@ use crate::outcome::{Solved, SpecialFiles, TargetFacts};
 use crate::publish::journal::PublishedTag;
 use crate::publisher::{TagEnd, TagReport};
 use crate::types::Digest;
+use crate::types::hash::IndexSet;
 
 /// Returns the facts of `ready`, whose solve ended as `solved`. `published` says what became of its tags.
 pub(super) fn of(ready: &Ready, solved: &Solved, published: &Published) -> TargetFacts {
@@ -30,10 +31,12 @@ pub(super) fn of(ready: &Ready, solved: &Solved, published: &Published) -> Targe
         )
     };
     let tags = if exports.iter().any(names_image) {
-        attributes
-            .tags
+        // The tags, or else the names of the outputs, which may be the same for several.
+        let names = ready.planned.build().images.all();
+        let names: IndexSet<String> = names.map(|name| name.value.to_string()).collect();
+        names
             .iter()
-            .map(|tag| with_end(&tag.value, reports, unreported))
+            .map(|tag| with_end(tag, reports, unreported))
             .collect()
     } else {
         Vec::new()
@@ -131,7 +134,11 @@ mod tests {
     use crate::run::testing::planned;
 
     fn destinations(output: &str) -> Vec<String> {
-        let planned = planned(&format!("tags = [\"a:1\"]\noutput = [{output}]"));
+        facts(&format!("tags = [\"a:1\"]\noutput = [{output}]")).destinations
+    }
+
+    fn facts(attributes: &str) -> TargetFacts {
+        let planned = planned(attributes);
         let places = crate::run::locate::TargetPlaces {
             context: crate::run::locate::SourceTree::Dir("/".into()),
             dockerfile: crate::run::locate::DockerfilePlace::InContext("Dockerfile".into()),
@@ -143,7 +150,7 @@ mod tests {
             places,
             secrets: std::collections::BTreeMap::new(),
         };
-        of(&ready, &Solved::default(), &Published::default()).destinations
+        of(&ready, &Solved::default(), &Published::default())
     }
 
     #[test]
@@ -158,6 +165,17 @@ mod tests {
             Some("with 2 set-id files, 1 device")
         );
         assert_eq!(special(&SpecialFiles::default()), None);
+    }
+
+    #[test]
+    fn names_are_the_tags_or_else_those_of_the_outputs() {
+        let named = "\"type=image,\\\"name=a:2,b\\\",push=true\", \"type=oci,dest=x,name=a:2\"";
+        assert_eq!(
+            facts(&format!("tags = [\"a:1\"]\noutput = [{named}]")).tags,
+            ["a:1"]
+        );
+        assert_eq!(facts(&format!("output = [{named}]")).tags, ["a:2", "b"]);
+        assert_eq!(facts("output = [\"type=local,dest=x\"]").tags, [""; 0]);
     }
 
     #[test]
