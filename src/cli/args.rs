@@ -195,10 +195,9 @@ pub(crate) fn parse(name: &str, words: &[String]) -> Result<BakeArgs, clap::Erro
     let matches = command.try_get_matches_from(words)?;
     let mut args = BakeArgs::from_arg_matches(&matches)?;
     args.method = method(&args, &matches);
-    // An empty value means that the flag was not given.
+    // An empty value means that the flag was not given. An empty `--gate-run` is an error: without a gate, tags would move.
     for value in [
         &mut args.builder,
-        &mut args.gate_run,
         &mut args.gate_save_to,
         &mut args.list,
         &mut args.log_file,

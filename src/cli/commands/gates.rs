@@ -66,6 +66,13 @@ impl WantedGates {
     }
 }
 
+/// The error of a command that does nothing, for example because a variable of a script is not set.
+fn empty_command() -> Diagnostic {
+    let message = "the command of `--gate-run` is empty, so it would prove nothing";
+    Diagnostic::error(Class::Usage, "publish::empty-gate", message)
+        .help("leave `--gate-run` out to publish without this gate")
+}
+
 /// Makes the plan of `request` with the gates of `args`, or else of `file`.
 pub(super) fn plan(
     definition: &Definition,
@@ -81,6 +88,13 @@ pub(super) fn plan(
     let wanted = WantedGates::of(args, file);
     if !wanted.targets.is_empty() || wanted.command.is_some() {
         check_names(file, definition)?;
+    }
+    if wanted
+        .command
+        .as_ref()
+        .is_some_and(|command| command.trim().is_empty())
+    {
+        return Err(empty_command().into());
     }
     if !wanted.images.is_empty() && wanted.command.is_none() {
         let message =

@@ -37,6 +37,17 @@ fn a_command_of_the_settings_needs_consent() {
 }
 
 #[test]
+fn an_empty_command_is_not_a_gate() {
+    assert_session!(project("").session(&[
+        "web --push --gate-run ''",
+        "web --push --no-gates --gate-run ' '",
+        "web --push --gate ''",
+    ]));
+    let output = project("[gate]\nrun = \"\"\n").rbake(&["web", "--push"]);
+    assert_eq!(output.code, Some(3), "{output}");
+}
+
+#[test]
 fn a_terminal_asks_whether_the_command_may_run() {
     let project = project("[gate]\nrun = \"make \\u001b[2Jtest\"\n");
     let program = Path::new(env!("CARGO_BIN_EXE_rbake"));
