@@ -127,18 +127,17 @@ impl RepositoryReader {
         for (tag, digest) in tags {
             reading.add_tag(tag, digest);
         }
-        for (digest, manifest) in read.state.manifests().keys().filter_map(|digest| {
-            let manifest = self.known.get(digest)?;
-            Some((digest, manifest))
-        }) {
+        for (digest, stored) in read.state.manifests() {
+            let Some(manifest) = self.known.get(digest) else {
+                continue;
+            };
+            // What an earlier prune has left is not younger than its own time because of that prune.
+            let expected = self.expected_time(digest).filter(|_| stored.time.is_none());
             reading.add_manifest(&ManifestSource {
                 digest,
                 media_type: manifest.media_type(),
                 bytes: manifest.bytes(),
-                uploaded: times
-                    .get(digest)
-                    .copied()
-                    .or_else(|| self.expected_time(digest)),
+                uploaded: times.get(digest).copied().or(expected),
             });
         }
         for digest in reading.missing() {

@@ -12,7 +12,7 @@ use super::read::{AT_ONCE, digest_now};
 use super::watch::{PrunePhase, PruneWatch};
 use super::{Deleter, PruneError, PruneRecordFile};
 use crate::prune::plan::PruneAct;
-use crate::prune::record::{PruneEvent, PruneRecord, PruneStatus, RecordedStep};
+use crate::prune::record::{DeletedManifest, PruneEvent, PruneRecord, PruneStatus, RecordedStep};
 use crate::registry::{RawManifest, RemoteRepository, TagOrDigest};
 use crate::types::causes::in_one_line;
 use crate::types::{Digest, ImageTag};
@@ -68,12 +68,18 @@ impl PruneUndo {
             .into_iter()
             .filter(|step| step.may_be_made())
             .collect();
-        watch.begin(PrunePhase::Restoring, steps.len());
+        // A manifest may have several steps: one for each of its tags, and one for itself, which has its content.
+        let mut of: BTreeMap<&Digest, Vec<&RecordedStep>> = BTreeMap::new();
+        for step in &steps {
+            of.entry(&step.digest).or_default().push(step);
+        }
+        watch.begin(PrunePhase::Restoring, of.len());
         let restorable = &restorable;
-        let looks = steps.iter().map(|step| async move {
-            let fate = look_up(repository, step, restorable).await?;
+        let looks = of.iter().map(|(digest, steps)| async move {
+            let manifest = steps.iter().find_map(|step| step.manifest.as_ref());
+            let fate = look_up(repository, digest, manifest, restorable).await?;
             watch.count();
-            Ok::<_, PruneError>((&step.digest, fate))
+            Ok::<_, PruneError>((*digest, fate))
         });
         let fates: BTreeMap<&Digest, ManifestFate> = stream::iter(looks)
             .buffer_unordered(AT_ONCE)
@@ -81,23 +87,32 @@ impl PruneUndo {
             .await?;
         let mut undo = Self::default();
         let mut gone: BTreeSet<&Digest> = BTreeSet::new();
-        for step in &steps {
-            let digest = &step.digest;
+        let mut seen: BTreeSet<&Digest> = BTreeSet::new();
+        for digest in steps.iter().map(|step| &step.digest) {
+            let of = of.get(digest).map(Vec::as_slice).unwrap_or_default();
+            if !seen.insert(digest) {
+                continue;
+            }
             let item = RestoredItem::Manifest(digest.clone());
             match fates.get(digest) {
-                Some(ManifestFate::Possible) => match lost_child(step, &gone) {
-                    Some(child) => {
-                        gone.insert(digest);
-                        let why = format!("`{child}`, to which it leads, cannot be put back");
-                        undo.impossible.push((item, why));
+                Some(ManifestFate::Possible) => {
+                    let child = of.iter().find_map(|step| lost_child(step, &gone));
+                    match child {
+                        Some(child) => {
+                            gone.insert(digest);
+                            let why = format!("`{child}`, to which it leads, cannot be put back");
+                            undo.impossible.push((item, why));
+                        }
+                        None => undo.possible.push(item),
                     }
-                    None => undo.possible.push(item),
-                },
+                }
                 Some(ManifestFate::Impossible(why)) => {
                     gone.insert(digest);
                     undo.impossible.push((item, why.clone()));
                 }
-                Some(ManifestFate::Present) if step.act == PruneAct::DeleteManifest => {
+                Some(ManifestFate::Present)
+                    if of.iter().any(|step| step.act == PruneAct::DeleteManifest) =>
+                {
                     undo.present.push(item);
                 }
                 Some(ManifestFate::Present) | None => {}
@@ -169,20 +184,21 @@ impl PruneUndo {
     }
 }
 
-/// Whether the manifest of a step is there, or could be put back.
+/// Whether a manifest is there, or could be put back. `manifest` is its content, if the record has it.
 async fn look_up(
     repository: &RemoteRepository,
-    step: &RecordedStep,
+    digest: &Digest,
+    manifest: Option<&DeletedManifest>,
     restorable: &BTreeSet<Digest>,
 ) -> Result<ManifestFate, PruneError> {
-    let name = TagOrDigest::Digest(step.digest.clone());
+    let name = TagOrDigest::Digest(digest.clone());
     if repository.head(&name).await?.is_some() {
         return Ok(ManifestFate::Present);
     }
-    if restorable.contains(&step.digest) {
+    if restorable.contains(digest) {
         return Ok(ManifestFate::Possible);
     }
-    let Some(manifest) = &step.manifest else {
+    let Some(manifest) = manifest else {
         let why = "rbake does not have its content";
         return Ok(ManifestFate::Impossible(why.to_owned()));
     };
