@@ -4,6 +4,7 @@
 //! at [`Provider`]; a bake has one, which all sessions share.
 
 mod authority;
+mod aws;
 mod clients;
 mod config;
 mod entry;
@@ -17,6 +18,7 @@ mod scoped;
 pub(crate) mod tls;
 mod token;
 
+pub(crate) use aws::{AwsCredential, AwsCredentialError};
 pub(crate) use clients::RegistryClientSpec;
 pub(crate) use config::DockerConfig;
 pub(crate) use helper::HelperError;

@@ -15,7 +15,8 @@ use super::read::{ReferrersOf, digest_now};
 use super::watch::PrunePhase;
 use super::{PruneError, lease};
 use crate::prune::plan::{
-    PruneAct, PruneProgress, PruneRecheck, PruneStep, PruneTally, StalePlan, StepOutcome,
+    DeniedDeletion, PruneAct, PruneProgress, PruneRecheck, PruneStep, PruneTally, StalePlan,
+    StepOutcome,
 };
 use crate::prune::record::{PruneEvent, PruneStatus};
 use crate::registry::{Deletion, Untagged};
@@ -191,23 +192,22 @@ impl Pruning {
 
     async fn perform(&self, step: &PruneStep) -> Result<StepEnd, PruneError> {
         let deleter = &self.reader.deleter;
+        let denies_all = deleter.traits().denied == DeniedDeletion::All;
         let made = match &step.act {
-            PruneAct::RemoveTag(tag) => {
-                deleter
-                    .remove_tag(tag, &step.digest)
-                    .await
-                    .map(|end| match end {
-                        Untagged::Removed => StepEnd::done(),
-                        Untagged::Gone => StepEnd::gone(),
-                        Untagged::Moved { now } => StepEnd {
-                            outcome: StepOutcome::Refused,
-                            why: Some(format!("the tag `{tag}` points to `{now}` by now")),
-                        },
-                        Untagged::Unsupported => {
-                            StepEnd::failed("the registry does not remove tags".to_owned())
-                        }
-                    })
-            }
+            PruneAct::RemoveTag(tag) => deleter
+                .remove_tag(tag, &step.digest, self.reader.manifest(&step.digest))
+                .await
+                .map(|end| match end {
+                    Untagged::Removed => StepEnd::done(),
+                    Untagged::Gone => StepEnd::gone(),
+                    Untagged::Moved { now } => StepEnd {
+                        outcome: StepOutcome::Refused,
+                        why: Some(format!("the tag `{tag}` points to `{now}` by now")),
+                    },
+                    Untagged::Unsupported => {
+                        StepEnd::failed("the registry does not remove tags".to_owned())
+                    }
+                }),
             PruneAct::DeleteManifest => deleter.delete(&step.digest).await.map(|end| match end {
                 Deletion::Deleted => StepEnd::done(),
                 Deletion::NotFound => StepEnd::gone(),
@@ -220,7 +220,9 @@ impl Pruning {
             Ok(end) => Ok(end),
             // All further requests would fail, too.
             Err(PruneError::Registry(error))
-                if error.is_stop() || error.is_unreachable() || error.fault.is_denial() =>
+                if error.is_stop()
+                    || error.is_unreachable()
+                    || error.fault.is_denial() && denies_all =>
             {
                 Err(error.into())
             }

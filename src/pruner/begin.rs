@@ -54,9 +54,9 @@ impl Pruning {
         directory: PathBuf,
         clock: &Clock,
     ) -> Result<Self, PruneError> {
-        if let Some(reason) = reader.deleter.obstacle() {
+        if let Some(obstacle) = reader.deleter.obstacle() {
             return Err(PruneError::NoDeletion {
-                reason: reason.to_owned(),
+                reason: obstacle.reason.clone(),
             });
         }
         let (run, started) = RunId::new(clock).map_err(PruneError::Random)?;

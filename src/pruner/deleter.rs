@@ -3,34 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::PruneError;
+use super::kinds::RegistryKind;
 use super::listing::ListedManifest;
-use crate::prune::plan::DeletionTraits;
+use super::settings::{DeletionSettings, FoundApi};
+use crate::prune::plan::{DeletionTraits, TagRemoval};
 use crate::registry::{
-    Deletion, DeletionRight, DeletionRights, Registries, RegistrySecurity, RemoteRepository,
-    TagOrDigest, Untagged,
+    Deletion, DeletionRight, DeletionRights, RawManifest, Registries, RegistrySecurity,
+    RemoteRepository, TagOrDigest, Untagged,
 };
-use crate::types::{Digest, Environment, ImageRepository, ImageTag};
+use crate::types::causes::in_one_line;
+use crate::types::{Digest, ImageRepository, ImageTag};
 
-/// Where GitHub's registry is, and the API by which it deletes.
-#[derive(Debug, Clone)]
-pub(crate) struct GithubPackages {
-    registry: String,
-    api: String,
-}
+/// What a user can do who has no keys for Amazon's API: `docker login` with a password of Amazon is not enough for it.
+const NO_KEYS: &str = "set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` (and `AWS_SESSION_TOKEN`), or `AWS_PROFILE`: the login of the registry does not sign requests to Amazon's API";
 
-impl GithubPackages {
-    /// GitHub's own, or those of an Enterprise Server: `GITHUB_API_URL` is set in workflows, and the registry of such a
-    /// server has any name.
-    pub(crate) fn of(environment: &Environment) -> Self {
-        let text = |name: &str, default: &str| {
-            let value = environment.non_empty(name);
-            value.unwrap_or(default).to_owned()
-        };
-        Self {
-            registry: text("RBAKE_GITHUB_REGISTRY", "ghcr.io"),
-            api: text("GITHUB_API_URL", "https://api.github.com"),
-        }
-    }
+/// Why a registry deletes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DeletionObstacle {
+    /// The reason.
+    pub(crate) reason: String,
+    /// What the user can do.
+    pub(crate) help: &'static str,
 }
 
 /// Deletes from one repository. Cheap to clone.
@@ -39,102 +32,74 @@ pub(crate) struct Deleter {
     repository: RemoteRepository,
     traits: DeletionTraits,
     /// Why nothing can be deleted. `None` if deletions are possible.
-    obstacle: Option<String>,
-}
-
-/// A registry whose way of deleting no request tells.
-struct KnownRegistry {
-    /// The end of its domain, or all of it.
-    domain: &'static str,
-    traits: DeletionTraits,
-    /// Why rbake does not delete there. `None` if it does.
-    obstacle: Option<&'static str>,
-}
-
-const KNOWN: [KnownRegistry; 6] = [
-    KnownRegistry {
-        domain: "gcr.io",
-        traits: DeletionTraits::GOOGLE,
-        obstacle: None,
-    },
-    KnownRegistry {
-        domain: ".gcr.io",
-        traits: DeletionTraits::GOOGLE,
-        obstacle: None,
-    },
-    KnownRegistry {
-        domain: ".pkg.dev",
-        traits: DeletionTraits::GOOGLE,
-        obstacle: None,
-    },
-    KnownRegistry {
-        domain: "registry.gitlab.com",
-        traits: DeletionTraits::GITLAB,
-        obstacle: None,
-    },
-    KnownRegistry {
-        domain: ".amazonaws.com",
-        traits: DeletionTraits::ECR,
-        obstacle: Some(
-            "Amazon's registry deletes only by its own API, for which requests are signed; give the digests of the plan to `aws ecr batch-delete-image`, or use a lifecycle policy",
-        ),
-    },
-    KnownRegistry {
-        domain: "docker.io",
-        traits: DeletionTraits::DOCKER_HUB,
-        obstacle: Some(
-            "Docker Hub deletes only by its own API, and only tags; delete the tags of the plan on its website",
-        ),
-    },
-];
-
-impl KnownRegistry {
-    fn of(domain: &str) -> Option<&'static Self> {
-        KNOWN.iter().find(|known| {
-            known.domain == domain
-                || known.domain.starts_with('.') && domain.ends_with(known.domain)
-        })
-    }
+    obstacle: Option<DeletionObstacle>,
+    kind: RegistryKind,
 }
 
 impl Deleter {
-    /// Finds out how the registry of `name` deletes: by its domain, and by asking it to delete what nobody has.
+    /// Finds out how the registry of `name` deletes: by its kind, and by asking it to delete what nobody has.
     pub(crate) async fn of(
         registries: &Registries,
         security: RegistrySecurity,
-        github: &GithubPackages,
+        settings: &DeletionSettings<'_>,
         name: &ImageRepository,
     ) -> Result<Self, PruneError> {
-        let repository = &registries.repository(name, security);
-        let domain = name.domain();
-        if domain == github.registry {
-            return Ok(Self {
-                repository: registries.with_packages(repository, &github.api, security)?,
-                traits: DeletionTraits::GHCR,
-                obstacle: None,
-            });
-        }
-        if let Some(known) = KnownRegistry::of(domain)
-            && let Some(obstacle) = known.obstacle
-        {
-            return Ok(Self {
-                repository: repository.clone(),
-                traits: known.traits,
-                obstacle: Some(obstacle.to_owned()),
-            });
+        let mut repository = registries.repository(name, security);
+        let kind = settings.kind_at(name.domain());
+        let api = match kind {
+            Some(kind) => settings.api_of(kind, name.domain(), security).await?,
+            None => FoundApi::None,
+        };
+        match (api, kind) {
+            (FoundApi::Api(api), _) => repository = registries.with_api(&repository, &api)?,
+            (FoundApi::NoKeys(error), Some(kind)) => {
+                let obstacle = DeletionObstacle {
+                    reason: in_one_line(&error),
+                    help: NO_KEYS,
+                };
+                return Ok(Self::with_obstacle(repository, kind, obstacle));
+            }
+            (FoundApi::Unknown, Some(kind)) => {
+                let obstacle = DeletionObstacle {
+                    reason: "rbake does not know the API by which it deletes".to_owned(),
+                    help: kind.login(),
+                };
+                return Ok(Self::with_obstacle(repository, kind, obstacle));
+            }
+            _ => {}
         }
         let rights = repository.deletion_rights().await?;
-        let traits = traits_of(domain, &rights);
-        let obstacle = match rights.manifests {
-            DeletionRight::Allowed => None,
-            DeletionRight::Unsupported => Some("it is switched off, or not supported".to_owned()),
-            DeletionRight::Denied { reason } => Some(reason),
+        let kind = match kind {
+            Some(kind) => kind,
+            None if repository.is_gitlab().await => RegistryKind::Gitlab,
+            None => RegistryKind::Distribution,
         };
+        let traits = traits_of(kind, &rights);
         Ok(Self {
-            repository: repository.clone(),
+            obstacle: obstacle(kind, traits, rights),
+            repository,
             traits,
-            obstacle,
+            kind,
         })
+    }
+
+    /// A deleter that deletes nothing.
+    fn with_obstacle(
+        repository: RemoteRepository,
+        kind: RegistryKind,
+        obstacle: DeletionObstacle,
+    ) -> Self {
+        Self {
+            repository,
+            traits: kind.traits().unwrap_or(DeletionTraits::DISTRIBUTION_2),
+            obstacle: Some(obstacle),
+            kind,
+        }
+    }
+
+    /// What a login needs that may delete.
+    pub(crate) fn login(&self) -> &'static str {
+        self.kind.login()
     }
 
     /// The repository.
@@ -148,8 +113,8 @@ impl Deleter {
     }
 
     /// Why nothing can be deleted. `None` if deletions are possible.
-    pub(crate) fn obstacle(&self) -> Option<&str> {
-        self.obstacle.as_deref()
+    pub(crate) const fn obstacle(&self) -> Option<&DeletionObstacle> {
+        self.obstacle.as_ref()
     }
 
     /// All manifests of the repository. `None` if the registry does not list them.
@@ -173,17 +138,25 @@ impl Deleter {
         Ok(digests.map(Iterator::collect))
     }
 
-    /// Removes `tag` from the manifest `digest`, which stays.
+    /// Removes `tag` from `manifest`, which stays. `None` if the manifest is not known; then it is read.
     pub(super) async fn remove_tag(
         &self,
         tag: &ImageTag,
         digest: &Digest,
+        manifest: Option<&RawManifest>,
     ) -> Result<Untagged, PruneError> {
-        Ok(self.repository.untag(tag, digest).await?)
+        Ok(match manifest {
+            // Registries count the reading of a manifest as a download.
+            Some(manifest) => self.repository.untag_from(tag, manifest).await?,
+            None => self.repository.untag(tag, digest).await?,
+        })
     }
 
     /// Deletes the manifest `digest` with the tags that it has.
     pub(super) async fn delete(&self, digest: &Digest) -> Result<Deletion, PruneError> {
+        if !self.traits.deletes_manifests() {
+            return Ok(Deletion::Unsupported);
+        }
         let name = TagOrDigest::Digest(digest.clone());
         Ok(self.repository.delete(&name).await?)
     }
@@ -203,63 +176,115 @@ impl Deleter {
     }
 }
 
-/// The traits of the registry at `domain`, which deletes what `rights` tells.
-fn traits_of(domain: &str, rights: &DeletionRights) -> DeletionTraits {
-    match KnownRegistry::of(domain) {
-        Some(known) => known.traits,
-        None if rights.tags == DeletionRight::Allowed => DeletionTraits::DISTRIBUTION_3,
+/// The traits of a registry of this kind, which deletes what `rights` tells.
+fn traits_of(kind: RegistryKind, rights: &DeletionRights) -> DeletionTraits {
+    let (manifests, tags) = (&rights.manifests, &rights.tags);
+    match kind.traits() {
+        Some(traits) if *manifests != DeletionRight::Allowed && *tags == DeletionRight::Allowed => {
+            traits.without_manifests()
+        }
+        Some(traits) => traits,
+        None if *tags == DeletionRight::Allowed => DeletionTraits::DISTRIBUTION_3,
         // If deletions are switched off, the plan shows what could be deleted, and a warning names the obstacle.
         None => DeletionTraits::DISTRIBUTION_2,
+    }
+}
+
+/// What prevents all deletions.
+fn obstacle(
+    kind: RegistryKind,
+    traits: DeletionTraits,
+    rights: DeletionRights,
+) -> Option<DeletionObstacle> {
+    let decides = match (traits.tags, rights.tags) {
+        // Tags do not go in another way.
+        (TagRemoval::Api, tags) => tags,
+        (_, DeletionRight::Allowed) => return None,
+        _ => rights.manifests,
+    };
+    match decides {
+        DeletionRight::Allowed => None,
+        DeletionRight::Unsupported => Some(DeletionObstacle {
+            reason: "it is switched off, or not supported".to_owned(),
+            help: "the registry of distribution deletes only with `storage.delete.enabled: true` in its configuration",
+        }),
+        DeletionRight::Denied { reason } => Some(DeletionObstacle {
+            reason,
+            help: kind.login(),
+        }),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prune::plan::{TagRemoval, TaggedManifest, UntaggedManifest};
+
+    const YES: DeletionRight = DeletionRight::Allowed;
+    const NO: DeletionRight = DeletionRight::Unsupported;
 
     fn rights(manifests: DeletionRight, tags: DeletionRight) -> DeletionRights {
         DeletionRights { manifests, tags }
     }
 
-    #[test]
-    fn a_registry_is_known_by_what_it_deletes() {
-        let (yes, no) = (DeletionRight::Allowed, DeletionRight::Unsupported);
-        let traits = |domain: &str, manifests: &DeletionRight, tags: &DeletionRight| {
-            traits_of(domain, &rights(manifests.clone(), tags.clone()))
-        };
-        assert_eq!(
-            traits("h.example", &yes, &yes),
-            DeletionTraits::DISTRIBUTION_3
-        );
-        assert_eq!(
-            traits("h.example", &yes, &no),
-            DeletionTraits::DISTRIBUTION_2
-        );
-        assert_eq!(
-            traits("h.example", &no, &no),
-            DeletionTraits::DISTRIBUTION_2
-        );
-        let denied = DeletionRight::Denied {
+    fn denied() -> DeletionRight {
+        DeletionRight::Denied {
             reason: "no".to_owned(),
-        };
-        // The plan of another login is shown.
-        assert_eq!(
-            traits("h.example", &denied, &denied).tags,
-            TagRemoval::Replacement
-        );
+        }
+    }
+
+    /// The traits and the obstacle of a registry of this kind.
+    fn found(
+        kind: RegistryKind,
+        manifests: DeletionRight,
+        tags: DeletionRight,
+    ) -> (DeletionTraits, Option<String>) {
+        let rights = rights(manifests, tags);
+        let traits = traits_of(kind, &rights);
+        let obstacle = obstacle(kind, traits, rights);
+        (traits, obstacle.map(|obstacle| obstacle.help.to_owned()))
     }
 
     #[test]
-    fn some_registries_are_known_by_their_domains() {
-        let all = rights(DeletionRight::Allowed, DeletionRight::Allowed);
-        let google = traits_of("eu.gcr.io", &all);
-        assert_eq!(google.tagged, TaggedManifest::Refused);
-        assert_eq!(traits_of("europe-docker.pkg.dev", &all), google);
-        assert_eq!(traits_of("gcr.io", &all), google);
-        let other = traits_of("notgcr.io", &all);
-        assert_eq!(other, DeletionTraits::DISTRIBUTION_3);
-        let gitlab = traits_of("registry.gitlab.com", &all);
-        assert_eq!(gitlab.untagged, UntaggedManifest::Goes);
+    fn a_registry_is_known_by_what_it_deletes() {
+        let kind = RegistryKind::Distribution;
+        let (two, three) = (
+            DeletionTraits::DISTRIBUTION_2,
+            DeletionTraits::DISTRIBUTION_3,
+        );
+        assert_eq!(found(kind, YES, YES), (three, None));
+        assert_eq!(found(kind, YES, NO), (two, None));
+        assert_eq!(found(kind, YES, denied()), (two, None));
+        let (traits, help) = found(kind, NO, NO);
+        assert_eq!(traits, two);
+        assert!(help.unwrap().contains("storage.delete.enabled"));
+        // The plan of another login is shown.
+        let (traits, help) = found(kind, denied(), denied());
+        assert_eq!(traits.tags, TagRemoval::Replacement);
+        assert!(help.unwrap().contains("the right to delete"));
+    }
+
+    #[test]
+    fn each_kind_says_what_its_login_needs() {
+        for (kind, word) in [
+            (RegistryKind::Gitlab, "CI_REGISTRY_PASSWORD"),
+            (RegistryKind::Google, "artifactregistry"),
+            (RegistryKind::DockerHub, "Read, Write and Delete"),
+        ] {
+            let (_, help) = found(kind, denied(), denied());
+            let help = help.unwrap();
+            assert!(help.contains(word), "{help}");
+            assert!(!help.contains("storage.delete"), "{help}");
+        }
+    }
+
+    #[test]
+    fn docker_hub_deletes_tags_also_if_it_does_not_delete_manifests() {
+        let hub = RegistryKind::DockerHub;
+        assert_eq!(found(hub, YES, YES), (DeletionTraits::DOCKER_HUB, None));
+        let only_tags = DeletionTraits::DOCKER_HUB.without_manifests();
+        assert_eq!(found(hub, NO, YES), (only_tags, None));
+        assert_eq!(found(hub, denied(), YES), (only_tags, None));
+        // Without its tags, no manifest can go.
+        assert!(found(hub, YES, denied()).1.is_some());
     }
 }

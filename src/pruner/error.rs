@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+use super::DeletionSettingError;
 use crate::prune::plan::{PruneRefusal, StalePlan};
 use crate::prune::record::PruneRecordError;
 use crate::publish::journal::RunId;
@@ -15,6 +16,9 @@ pub(crate) enum PruneError {
     /// A request to a registry failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// A variable has a value that makes no sense.
+    #[error(transparent)]
+    Setting(#[from] DeletionSettingError),
     /// There is no such repository.
     #[error("the repository does not exist")]
     NoRepository,

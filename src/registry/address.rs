@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use reqwest::Url;
+
 use crate::types::ImageRepository;
 use crate::types::reference::DOCKER_HUB;
 
@@ -20,7 +22,7 @@ pub(crate) enum RegistrySecurity {
 }
 
 /// The protocol of a registry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RegistryProtocol {
     /// HTTPS, and the certificate is checked.
     Https,
@@ -53,6 +55,25 @@ impl RegistryAddress {
             host: host.to_owned(),
             protocol,
         }
+    }
+
+    /// The address of the server at `url`. `None` if `url` is not an address of a server, or if the connection would not
+    /// be protected although the server is not on this machine and `security` requires it.
+    pub(super) fn of_server(url: &Url, security: RegistrySecurity) -> Option<Self> {
+        let host = url.host_str()?;
+        let protocol = match (url.scheme(), security) {
+            ("https" | "http", RegistrySecurity::Waived) => RegistryProtocol::Either,
+            ("https", RegistrySecurity::Required) => RegistryProtocol::Https,
+            ("http", RegistrySecurity::Required) if is_this_machine(host) => RegistryProtocol::Http,
+            _ => return None,
+        };
+        Some(Self {
+            host: match url.port() {
+                Some(port) => format!("{host}:{port}"),
+                None => host.to_owned(),
+            },
+            protocol,
+        })
     }
 
     /// Host, and port if there is one.

@@ -14,7 +14,7 @@ use super::answer::{RegistryAnswer, STALL, read, unreachable};
 use super::authorization::{Authorizations, HeldAuthorization};
 use super::challenge::challenges;
 use super::counts::RequestCounter;
-use super::error::{RegistryFault, is_transient_status};
+use super::error::{RegistryFault, is_throttling, is_transient_status};
 use super::exchange::{RegistryReply, RegistryRequest, RequestTarget};
 use super::retries::Retries;
 use super::retry::{Pauses, RetryBudget, TryFailure, retry_after};
@@ -114,6 +114,10 @@ impl RegistryConnection {
     }
 
     async fn authorized(&self, request: &RegistryRequest) -> Result<RegistryReply, TryFailure> {
+        if request.has_credential {
+            let answer = self.send(request, None).await?;
+            return self.judge(request, answer, None);
+        }
         let (provider, host) = (&self.parts.provider, self.address.host());
         let current = self
             .authorizations
@@ -132,12 +136,13 @@ impl RegistryConnection {
                 held = other;
             }
         }
-        self.judge(answer, held.as_deref())
+        self.judge(request, answer, held.as_deref())
     }
 
     /// Separates the answers that a repetition may change, and those that deny access.
     pub(super) fn judge(
         &self,
+        request: &RegistryRequest,
         answer: RegistryAnswer,
         held: Option<&HeldAuthorization>,
     ) -> Result<RegistryReply, TryFailure> {
@@ -149,7 +154,13 @@ impl RegistryConnection {
         } = answer;
         let status = response.status;
         let is_error = !status.is_success();
-        let secrets = held.map(HeldAuthorization::secrets).unwrap_or_default();
+        let mut secrets = held.map(HeldAuthorization::secrets).unwrap_or_default();
+        secrets.extend(
+            request
+                .secrets
+                .iter()
+                .map(|secret| secret.expose().as_str()),
+        );
         let words = if is_error {
             RegistryWords::read(&body, &secrets)
         } else {
@@ -170,7 +181,7 @@ impl RegistryConnection {
             url,
             words,
         };
-        if is_transient_status(status.as_u16()) {
+        if is_transient_status(status.as_u16()) || is_throttling(&reply.words.code) {
             return Err(TryFailure {
                 fault: reply.fault(),
                 status: Some(status.as_u16()),
@@ -220,6 +231,10 @@ impl RegistryConnection {
                 .exchange(request, &mut url, is_ours, held.filter(|_| is_ours))
                 .await?;
             match self.redirect(request, &response, &url)? {
+                Some(next) if request.has_credential && !self.is_ours(&next) => {
+                    let what = "a redirect to another server";
+                    return Err(RegistryFault::malformed(what).into());
+                }
                 Some(next) => url = next,
                 None => return Ok((response, url)),
             }

@@ -1,6 +1,7 @@
 //! What a registry deletes, tested without deleting anything.
 
 use super::RemoteRepository;
+use super::api::DeletionApi;
 use super::error::{RegistryAct, RegistryError, RegistryFault};
 use super::manifest::TagOrDigest;
 use super::manifests::Deletion;
@@ -39,8 +40,7 @@ impl RemoteRepository {
     }
 
     async fn try_deletion_rights(&self) -> Result<DeletionRights, RegistryFault> {
-        if self.packages.is_some() {
-            // Its API does not tell before something is deleted.
+        if self.api.as_ref().is_some_and(DeletionApi::tells_no_rights) {
             return Ok(DeletionRights {
                 manifests: DeletionRight::Allowed,
                 tags: DeletionRight::Unsupported,
@@ -52,9 +52,10 @@ impl RemoteRepository {
         let manifests = self
             .deletion_right(&Digest::sha256(name.as_bytes()).into())
             .await?;
-        // Registries that delete no manifests do not delete tags in this way either.
+        // Registries that delete no manifests do not delete tags either, unless an API does.
+        let has_api = self.api.is_some();
         let tags = match (&manifests, name.parse()) {
-            (DeletionRight::Allowed, Ok(tag)) => {
+            (right, Ok(tag)) if has_api || *right == DeletionRight::Allowed => {
                 self.deletion_right(&TagOrDigest::Tag(tag)).await?
             }
             _ => manifests.clone(),

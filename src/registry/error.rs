@@ -139,6 +139,17 @@ pub(crate) enum RegistryFault {
         /// The message. Empty if the answer has none.
         message: String,
     },
+    /// The registry answered that it did not delete.
+    #[error("it was not deleted{}{}", Said(code), Said(message))]
+    Undeleted {
+        /// The error code. Empty if the answer has none.
+        code: String,
+        /// The message. Empty if the answer has none.
+        message: String,
+    },
+    /// The user has no login for the registry.
+    #[error("there is no login with a user name and a password")]
+    NoLogin,
     /// No connection, or it broke.
     #[error("the registry could not be reached")]
     Unreachable {
@@ -222,7 +233,9 @@ impl RegistryFault {
     /// The same as [`RegistryError::is_transient`].
     pub(crate) fn is_transient(&self) -> bool {
         match self {
-            Self::Refused { status, .. } => is_transient_status(*status),
+            Self::Refused { status, code, .. } => {
+                is_transient_status(*status) || is_throttling(code)
+            }
             Self::Unreachable { source } => may_pass(source),
             Self::Stalled { .. } => true,
             Self::Credential(error) => match &**error {
@@ -234,6 +247,8 @@ impl RegistryFault {
             Self::GaveUp { last, .. } => last.is_transient(),
             Self::Denied { .. }
             | Self::NotFound { .. }
+            | Self::Undeleted { .. }
+            | Self::NoLogin
             | Self::TooSlow { .. }
             | Self::Malformed { .. }
             | Self::Mismatch { .. }
@@ -248,7 +263,7 @@ impl RegistryFault {
     /// Whether the user's credential does not allow the request.
     pub(crate) fn is_denial(&self) -> bool {
         match self {
-            Self::Denied { .. } => true,
+            Self::Denied { .. } | Self::NoLogin => true,
             Self::Credential(error) => matches!(
                 &**error,
                 credential::Error::Refused {
@@ -277,6 +292,21 @@ fn may_pass(error: &reqwest::Error) -> bool {
 /// Whether a request may succeed if it is repeated after an answer with this status.
 pub(super) const fn is_transient_status(status: u16) -> bool {
     matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
+}
+
+/// Whether a request was refused only because there were too many: Amazon's APIs say so with the status 400 and one of
+/// these codes (AWS SDKs, "Retry behavior").
+pub(super) fn is_throttling(code: &str) -> bool {
+    matches!(
+        code,
+        "Throttling"
+            | "ThrottlingException"
+            | "ThrottledException"
+            | "RequestThrottledException"
+            | "RequestLimitExceeded"
+            | "TooManyRequestsException"
+            | "SlowDown"
+    )
 }
 
 /// A status with its usual name, such as `403 Forbidden`.

@@ -1,5 +1,6 @@
 //! Requests to a registry, and its answers.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,13 +11,13 @@ use reqwest::Url;
 use super::authorization::{RepositoryUse, RequestScope};
 use super::error::RegistryFault;
 use super::words::RegistryWords;
-use crate::types::Digest;
+use crate::types::{Digest, Secret};
 
 /// The header with the digest of a manifest or blob.
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
-/// A request, which can be sent several times.
-#[derive(Debug, Clone)]
+/// A request, which can be sent several times. Its headers and its body may hold credentials, so they are not printed.
+#[derive(Clone)]
 pub(super) struct RegistryRequest {
     pub(super) method: Method,
     pub(super) target: RequestTarget,
@@ -27,6 +28,20 @@ pub(super) struct RegistryRequest {
     pub(super) limit: usize,
     /// Whether it is also sent when the run was stopped, because something would stay half done without it.
     pub(super) finishes: bool,
+    /// Whether its headers or its body hold a credential already. Then it gets no other one, and is never redirected to
+    /// another server.
+    pub(super) has_credential: bool,
+    /// Texts in it that messages must not show, although the server may repeat them.
+    pub(super) secrets: Vec<Secret<String>>,
+}
+
+impl fmt::Debug for RegistryRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegistryRequest")
+            .field("method", &self.method)
+            .field("path", &self.shown_path())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where a request goes.
@@ -58,6 +73,8 @@ impl RegistryRequest {
             body: Bytes::new(),
             limit: 0,
             finishes: false,
+            has_credential: false,
+            secrets: Vec::new(),
         }
     }
 

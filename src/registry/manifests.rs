@@ -154,10 +154,10 @@ impl RemoteRepository {
     }
 
     pub(super) async fn try_delete(&self, name: &TagOrDigest) -> Result<Deletion, RegistryFault> {
-        match (&self.packages, name) {
-            (Some(_), TagOrDigest::Tag(_)) => return Ok(Deletion::Unsupported),
-            (Some(packages), TagOrDigest::Digest(digest)) => return packages.delete(digest).await,
-            (None, _) => {}
+        if let Some(api) = &self.api
+            && let Some(deletion) = api.delete(name).await?
+        {
+            return Ok(deletion);
         }
         let request = self.manifest_request(Method::DELETE, name);
         let reply = self.connection.perform(&request).await?;

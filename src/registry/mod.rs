@@ -10,6 +10,7 @@
 
 mod address;
 mod answer;
+mod api;
 mod authorization;
 mod blobs;
 mod challenge;
@@ -23,7 +24,6 @@ mod exchange;
 mod links;
 mod manifest;
 mod manifests;
-mod packages;
 mod placeholder;
 mod places;
 mod referrers;
@@ -32,17 +32,19 @@ mod retries;
 mod retry;
 mod rights;
 mod sending;
+mod software;
 mod streams;
 mod tag_range;
 mod tags;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tls;
 mod untag;
 mod uploads;
 mod words;
 
 pub(crate) use address::{RegistrySecurity, is_this_machine};
+pub(crate) use api::{ApiAddress, ApiSpec, EcrPlace, EcrSpec, InvalidApiAddress};
 pub(crate) use checked_body::{BlobPieces, BlobSize};
 #[cfg(test)]
 pub(crate) use copy::BlobFate;

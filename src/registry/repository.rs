@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::Method;
 use tokio_util::sync::CancellationToken;
 
-use super::address::{RegistryAddress, RegistrySecurity};
+use super::address::{RegistryAddress, RegistryProtocol, RegistrySecurity};
+use super::api::DeletionApi;
 use super::connection::{RegistryConnection, RunParts};
 use super::counts::RequestCounts;
 use super::error::{RegistryAct, RegistryError, RegistryFault};
 use super::exchange::RegistryRequest;
 use super::manifest::TagOrDigest;
-use super::packages::PackageVersions;
 use super::retry::Pauses;
 use crate::credential::Provider;
 use crate::types::{Clock, ImageRepository};
@@ -25,7 +25,7 @@ pub(crate) struct Registries {
     known: Arc<Mutex<Known>>,
 }
 
-type Known = BTreeMap<(String, RegistrySecurity), Arc<RegistryConnection>>;
+type Known = BTreeMap<(String, RegistryProtocol), Arc<RegistryConnection>>;
 
 impl Registries {
     /// Registries with the credentials of `provider`. When `stop` is cancelled, all requests fail at once with
@@ -57,20 +57,29 @@ impl Registries {
         pauses: impl FnOnce() -> Pauses,
     ) -> RemoteRepository {
         let address = RegistryAddress::of(repository, security);
+        RemoteRepository {
+            connection: self.connection(address, pauses),
+            name: repository.clone(),
+            path: repository.path().into(),
+            finishes: false,
+            api: None,
+        }
+    }
+
+    /// The connection to a server, which all its users share.
+    pub(super) fn connection(
+        &self,
+        address: RegistryAddress,
+        pauses: impl FnOnce() -> Pauses,
+    ) -> Arc<RegistryConnection> {
         let known = self.known.lock();
         let mut known = known.unwrap_or_else(PoisonError::into_inner);
-        let key = (address.host().to_owned(), security);
+        let key = (address.host().to_owned(), address.protocol());
         let make = || {
             let connection = RegistryConnection::new(address, self.parts.clone(), pauses());
             Arc::new(connection)
         };
-        RemoteRepository {
-            connection: Arc::clone(known.entry(key).or_insert_with(make)),
-            name: repository.clone(),
-            path: repository.path().into(),
-            finishes: false,
-            packages: None,
-        }
+        Arc::clone(known.entry(key).or_insert_with(make))
     }
 
     /// The requests that were sent so far, by the host of the registry.
@@ -101,8 +110,8 @@ pub(crate) struct RemoteRepository {
     pub(super) path: Arc<str>,
     // Whether its requests are also sent when the run was stopped.
     finishes: bool,
-    // What deletes its manifests, if the registry itself does not.
-    pub(super) packages: Option<PackageVersions>,
+    // What deletes from it, if the registry itself does not.
+    pub(super) api: Option<DeletionApi>,
 }
 
 impl RemoteRepository {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
-use http::header::RETRY_AFTER;
+use http::header::{HeaderName, RETRY_AFTER};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 
@@ -25,6 +25,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// The longest pause that a registry may ask for.
 const LONGEST_WISH: Duration = Duration::from_secs(60);
+
+/// A larger number of seconds is a time since 1970: the year 2001.
+const FIRST_TIME: Duration = Duration::from_secs(1_000_000_000);
+
+/// The header of Docker Hub's API.
+const OF_HUB: HeaderName = HeaderName::from_static("x-retry-after");
 
 /// The retries of a registry at the start of a run, which are also the most that it can have.
 const RETRIES: u32 = 20;
@@ -99,7 +105,7 @@ impl RetryBudget {
 }
 
 /// How rbake waits before it repeats a request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Pauses {
     /// It sleeps.
     Slept,
@@ -130,13 +136,21 @@ pub(super) fn backoff(tries: u32) -> Duration {
     longest.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
-/// The pause that the registry asks for with `Retry-After`: seconds or a date. At most a minute.
+/// The pause that the registry asks for with `Retry-After`: seconds or a date. At most a minute. Docker Hub's API has a header
+/// `X-Retry-After` with the seconds since 1970, and sends such a number in `Retry-After`, too.
 pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let value = headers.get(RETRY_AFTER).or_else(|| headers.get(&OF_HUB))?;
+    let text = value.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         // Too many digits for a number: a long time.
         let seconds = text.parse().map_or(LONGEST_WISH, Duration::from_secs);
-        return Some(seconds.min(LONGEST_WISH));
+        let wait = if seconds < FIRST_TIME {
+            seconds
+        } else {
+            let since = now.duration_since(SystemTime::UNIX_EPOCH);
+            seconds.saturating_sub(since.unwrap_or_default())
+        };
+        return Some(wait.min(LONGEST_WISH));
     }
     let date = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
     let now = Timestamp::try_from(now).ok()?;
@@ -166,6 +180,27 @@ mod tests {
             let most = pauses.iter().max().unwrap();
             assert!(*most > longest / 2, "{most:?} after {tries} tries");
             assert!(pauses.iter().any(|pause| pause != most), "they are random");
+        }
+    }
+
+    #[test]
+    fn docker_hub_asks_for_a_pause_by_a_time() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        for (name, value, seconds) in [
+            ("x-retry-after", "1700000007", 7),
+            ("retry-after", "1700000007", 7),
+            ("x-retry-after", "1600000000", 0),
+            ("x-retry-after", "1800000000", 60),
+            ("x-retry-after", "3", 3),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_static(value));
+            let expected = Duration::from_secs(seconds);
+            assert_eq!(
+                retry_after(&headers, now),
+                Some(expected),
+                "{name}: {value}"
+            );
         }
     }
 

@@ -56,7 +56,7 @@ impl RegistryConnection {
         }
         let is_ours = self.is_ours(&url);
         let answer = read(request, response, url, is_ours).await?;
-        let reply = self.judge(answer, held.as_deref())?;
+        let reply = self.judge(request, answer, held.as_deref())?;
         Err(reply.fault().into())
     }
 
@@ -97,7 +97,7 @@ impl RegistryConnection {
             }
         }
         let answer = read(request, response, place, is_ours).await?;
-        let reply = self.judge(answer, held.as_deref())?;
+        let reply = self.judge(request, answer, held.as_deref())?;
         self.budget.earn();
         Ok(Some(reply))
     }

@@ -8,6 +8,7 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use super::RemoteRepository;
+use super::connection::RegistryConnection;
 use super::error::{RegistryAct, RegistryError, RegistryFault};
 use super::exchange::RegistryReply;
 use crate::types::ImageTag;
@@ -82,17 +83,7 @@ impl RemoteRepository {
 
     /// The next page's address, which must be at the registry itself. `None` if this is the last page.
     pub(super) fn next_page(&self, reply: &RegistryReply) -> Result<Option<Url>, RegistryFault> {
-        let Some(target) = next_link(reply)? else {
-            return Ok(None);
-        };
-        let next = self.connection.resolve(&reply.url, target)?;
-        if self.connection.is_ours(&next) {
-            Ok(Some(next))
-        } else {
-            Err(RegistryFault::malformed(
-                "the next page is at another server",
-            ))
-        }
+        self.connection.next_page(reply)
     }
 
     pub(super) fn page_after(&self, reply: &RegistryReply, size: usize, last: &ImageTag) -> Url {
@@ -103,6 +94,23 @@ impl RemoteRepository {
             .append_pair("n", &size.to_string())
             .append_pair("last", last.as_str());
         url
+    }
+}
+
+impl RegistryConnection {
+    /// The next page's address, which must be at the same server. `None` if this is the last page.
+    pub(super) fn next_page(&self, reply: &RegistryReply) -> Result<Option<Url>, RegistryFault> {
+        let Some(target) = next_link(reply)? else {
+            return Ok(None);
+        };
+        let next = self.resolve(&reply.url, target)?;
+        if self.is_ours(&next) {
+            Ok(Some(next))
+        } else {
+            Err(RegistryFault::malformed(
+                "the next page is at another server",
+            ))
+        }
     }
 }
 

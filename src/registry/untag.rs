@@ -43,7 +43,22 @@ impl RemoteRepository {
     ) -> Result<Untagged, RegistryError> {
         let name = TagOrDigest::Tag(tag.clone());
         let failed = Self::failed(RegistryAct::RemoveTag, self.image(&name));
-        self.try_untag(tag, name, expected).await.map_err(failed)
+        self.try_untag(tag, name, expected, None)
+            .await
+            .map_err(failed)
+    }
+
+    /// The same for a tag of `manifest`, which is not read then.
+    pub(crate) async fn untag_from(
+        &self,
+        tag: &ImageTag,
+        manifest: &RawManifest,
+    ) -> Result<Untagged, RegistryError> {
+        let name = TagOrDigest::Tag(tag.clone());
+        let failed = Self::failed(RegistryAct::RemoveTag, self.image(&name));
+        self.try_untag(tag, name, manifest.digest(), Some(manifest))
+            .await
+            .map_err(failed)
     }
 
     async fn try_untag(
@@ -51,13 +66,18 @@ impl RemoteRepository {
         tag: &ImageTag,
         name: TagOrDigest,
         expected: &Digest,
+        manifest: Option<&RawManifest>,
     ) -> Result<Untagged, RegistryFault> {
         if let Some(other) = self.other_than(&name, expected).await? {
             return Ok(other);
         }
         // Some registries delete the manifest with its tag. Then it is written again.
         let by_digest = TagOrDigest::Digest(expected.clone());
-        let Some(manifest) = self.try_get(&by_digest).await? else {
+        let manifest = match manifest {
+            Some(manifest) => Some(manifest.clone()),
+            None => self.try_get(&by_digest).await?,
+        };
+        let Some(manifest) = manifest else {
             let what = "it has the tag, but not its manifest";
             return Err(RegistryFault::malformed(what));
         };

@@ -37,12 +37,8 @@ impl RegistryWords {
             cleaned(text.unwrap_or_default(), secrets)
         };
         if errors.is_empty() {
-            // GitHub's APIs have only a message.
-            let message = serde_json::from_slice(body).unwrap_or(Value::Null);
-            return Self {
-                code: String::new(),
-                message: text(&message, "message"),
-            };
+            let answer = serde_json::from_slice(body).unwrap_or(Value::Null);
+            return Self::of_api(|key| text(&answer, key));
         }
         errors
             .iter()
@@ -53,6 +49,20 @@ impl RegistryWords {
             })
             .find(|words| *words != Self::default())
             .unwrap_or_default()
+    }
+
+    /// Reads an error of an API: those of GitHub and Docker Hub have only a message, those of Amazon a type, such as
+    /// `com.amazonaws.ecr#ServerException`.
+    fn of_api(text: impl Fn(&str) -> String) -> Self {
+        let kind = text("__type");
+        let messages = ["message", "Message", "detail"].into_iter().map(&text);
+        Self {
+            code: kind.rsplit('#').next().unwrap_or_default().to_owned(),
+            message: messages
+                .into_iter()
+                .find(|text| !text.is_empty())
+                .unwrap_or_default(),
+        }
     }
 
     /// The code and the message in one text.
@@ -91,6 +101,9 @@ mod tests {
     #[test_case(r#"{"errors":[{"code":7,"message":null}]}"#, ""; "other types")]
     #[test_case(r#"{"errors":null}"#, ""; "null")]
     #[test_case(r#"{"message":"Bad credentials","status":"401"}"#, "Bad credentials"; "of an API of GitHub")]
+    #[test_case(r#"{"detail":"no such tag"}"#, "no such tag"; "of docker hub")]
+    #[test_case(r#"{"__type":"com.amazonaws.ecr#ServerException","Message":"later"}"#, "ServerException: later"; "of an API of amazon")]
+    #[test_case(r#"{"__type":"ThrottlingException"}"#, "ThrottlingException"; "only a type")]
     #[test_case(r#"{"message":["a"]}"#, ""; "a list of messages")]
     #[test_case("<html>", ""; "not json")]
     #[test_case(r#"{"errors":[{"message":"a\u001b[2J\nb \u202e"}]}"#, "a\\u001b[2J\\u000ab \\u202e"; "control characters")]

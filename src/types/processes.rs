@@ -38,8 +38,16 @@ pub(crate) fn end_all() {
 /// # Errors
 /// It cannot be started or waited for.
 pub(crate) async fn output(command: &mut Command) -> io::Result<Output> {
+    output_of(command, u64::MAX).await
+}
+
+/// The same, but reads at most `limit` bytes of each stream.
+///
+/// # Errors
+/// It cannot be started or waited for.
+pub(crate) async fn output_of(command: &mut Command, limit: u64) -> io::Result<Output> {
     let (mut child, group) = start(command, &OF_PROCESS).await?;
-    finish(&mut child, &group, u64::MAX).await
+    finish(&mut child, &group, limit).await
 }
 
 /// Starts `command` in its own process group, which is added to `groups`. If no file descriptor is left, waits for

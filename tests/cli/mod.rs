@@ -11,6 +11,7 @@ mod install_script;
 mod logs;
 mod man;
 mod prune;
+mod prune_services;
 mod version;
 mod words;
 

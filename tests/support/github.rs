@@ -1,14 +1,15 @@
-//! A fake of GitHub's container registry and its Packages API, written from the documentation of both: the registry
+//! A fake of GitHub's container registry and its Packages API, written from the documentation of both and never compared with
+//! the real ones: the registry
 //! refuses every `DELETE`, has no list of referrers, and the API lists, deletes and restores versions.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rbake::types::Digest;
 use serde_json::{Value, json};
+
+use super::fake_services::exchange::{Answer, Asked, serve};
 
 /// The password, which is also the token of the API.
 pub(crate) const TOKEN: &str = "ghp_fake";
@@ -44,32 +45,13 @@ pub(crate) struct FakeGithub {
     package: Arc<Mutex<FakePackage>>,
 }
 
-struct Asked {
-    method: String,
-    path: String,
-    query: String,
-    headers: BTreeMap<String, String>,
-    body: Vec<u8>,
-}
-
-struct Answer(u16, Vec<(&'static str, String)>, Vec<u8>);
-
 impl FakeGithub {
     /// Starts it. `owner` is `orgs` or `users`.
     pub(crate) fn start(owner: &'static str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
         let package: Arc<Mutex<FakePackage>> = Arc::default();
         let kept = Arc::clone(&package);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let kept = Arc::clone(&kept);
-                std::thread::spawn(move || {
-                    let Some(asked) = read(&stream) else { return };
-                    let answer = answer(&asked, &mut kept.lock().unwrap(), owner, address);
-                    write(&stream, &asked, answer);
-                });
-            }
+        let address = serve(move |asked, address| {
+            Some(answer(asked, &mut kept.lock().unwrap(), owner, address))
         });
         Self { address, package }
     }
@@ -121,57 +103,6 @@ impl FakePackage {
     }
 }
 
-fn read(stream: &TcpStream) -> Option<Asked> {
-    let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    reader.read_line(&mut line).ok()?;
-    let mut words = line.split_ascii_whitespace();
-    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let mut headers = BTreeMap::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        let Some((name, value)) = line.trim_end().split_once(": ") else {
-            break;
-        };
-        headers.insert(name.to_ascii_lowercase(), value.to_owned());
-    }
-    let length = headers
-        .get("content-length")
-        .and_then(|text| text.parse().ok());
-    let mut body = vec![0; length.unwrap_or_default()];
-    reader.read_exact(&mut body).ok()?;
-    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    Some(Asked {
-        method,
-        path: path.to_owned(),
-        query: query.to_owned(),
-        headers,
-        body,
-    })
-}
-
-fn write(mut stream: &TcpStream, asked: &Asked, Answer(status, headers, body): Answer) {
-    let mut text = format!(
-        "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n",
-        body.len()
-    );
-    for (name, value) in headers {
-        let _ = write!(text, "{name}: {value}\r\n");
-    }
-    text += "\r\n";
-    let mut bytes = text.into_bytes();
-    if asked.method != "HEAD" {
-        bytes.extend(body);
-    }
-    let _ = stream.write_all(&bytes);
-}
-
-fn of_json(status: u16, value: &Value) -> Answer {
-    let kind = ("content-type", "application/json".to_owned());
-    Answer(status, vec![kind], value.to_string().into_bytes())
-}
-
 fn answer(asked: &Asked, package: &mut FakePackage, owner: &str, address: SocketAddr) -> Answer {
     package
         .log
@@ -181,33 +112,27 @@ fn answer(asked: &Asked, package: &mut FakePackage, owner: &str, address: Socket
     }
     let login = asked.headers.get("authorization");
     if login != Some(&format!("Bearer {TOKEN}")) {
-        return of_json(401, &json!({"message": "Requires authentication"}));
+        return Answer::of_json(401, &json!({"message": "Requires authentication"}));
     }
     let prefix = format!("/api/{owner}/acme/packages/container/web");
     match asked.path.strip_prefix(&prefix) {
-        Some("") => of_json(200, &json!({"name": "web"})),
+        Some("") => Answer::of_json(200, &json!({"name": "web"})),
         Some("/versions") => versions(asked, package, address),
         Some(rest) => match rest.strip_prefix("/versions/") {
             Some(rest) => of_version(asked, rest, package),
-            None => of_json(404, &json!({"message": "Not Found"})),
+            None => Answer::of_json(404, &json!({"message": "Not Found"})),
         },
-        None => of_json(404, &json!({"message": "Package not found."})),
+        None => Answer::of_json(404, &json!({"message": "Package not found."})),
     }
 }
 
 /// A page of the versions, the newest first.
 fn versions(asked: &Asked, package: &FakePackage, address: SocketAddr) -> Answer {
-    let parameter = |name: &str| {
-        let mut pairs = asked
-            .query
-            .split('&')
-            .filter_map(|pair| pair.split_once('='));
-        pairs
-            .find(|(key, _)| *key == name)
-            .map(|(_, value)| value.to_owned())
+    let number = |name: &str, default| {
+        asked
+            .parameter(name)
+            .map_or(default, |text| text.parse().unwrap())
     };
-    let number =
-        |name: &str, default| parameter(name).map_or(default, |text| text.parse().unwrap());
     // Pages are smaller than a client asks for.
     let (size, page) = (number("per_page", 30usize).min(7), number("page", 1));
     let describe = |digest: &String, version: &FakeVersion, tags: Vec<String>| {
@@ -219,7 +144,7 @@ fn versions(asked: &Asked, package: &FakePackage, address: SocketAddr) -> Answer
             "metadata": {"package_type": "container", "container": {"tags": tags}},
         })
     };
-    let mut all: Vec<Value> = if parameter("state").as_deref() == Some("deleted") {
+    let mut all: Vec<Value> = if asked.parameter("state") == Some("deleted") {
         let deleted = package.deleted.iter();
         deleted
             .map(|(digest, (version, tags))| describe(digest, version, tags.clone()))
@@ -234,9 +159,11 @@ fn versions(asked: &Asked, package: &FakePackage, address: SocketAddr) -> Answer
     let rest = all.split_off((size * (page - 1)).min(all.len()));
     let is_last = rest.len() <= size;
     let shown: Vec<Value> = rest.into_iter().take(size).collect();
-    let mut answer = of_json(200, &Value::from(shown));
+    let mut answer = Answer::of_json(200, &Value::from(shown));
     if !is_last {
-        let state = parameter("state").map_or(String::new(), |state| format!("&state={state}"));
+        let state = asked
+            .parameter("state")
+            .map_or(String::new(), |state| format!("&state={state}"));
         let path = &asked.path;
         let next = page + 1;
         let link =
@@ -251,7 +178,7 @@ fn of_version(asked: &Asked, rest: &str, package: &mut FakePackage) -> Answer {
     let id: u64 = id.parse().unwrap();
     if package.reads_only {
         let message = "You need at least delete:packages scope to delete a package version.";
-        return of_json(403, &json!({"message": message}));
+        return Answer::of_json(403, &json!({"message": message}));
     }
     match (asked.method.as_str(), act) {
         ("DELETE", "") => {
@@ -260,7 +187,7 @@ fn of_version(asked: &Asked, rest: &str, package: &mut FakePackage) -> Answer {
                 .iter()
                 .find(|(_, version)| version.id == id);
             let Some(digest) = found.map(|(digest, _)| digest.clone()) else {
-                return of_json(404, &json!({"message": "Package not found."}));
+                return Answer::of_json(404, &json!({"message": "Package not found."}));
             };
             let tags = package.tags_of(&digest);
             package.tags.retain(|_, to| *to != digest);
@@ -274,7 +201,7 @@ fn of_version(asked: &Asked, rest: &str, package: &mut FakePackage) -> Answer {
                 .iter()
                 .find(|(_, (version, _))| version.id == id);
             let Some(digest) = found.map(|(digest, _)| digest.clone()) else {
-                return of_json(404, &json!({"message": "Package not found."}));
+                return Answer::of_json(404, &json!({"message": "Package not found."}));
             };
             let (version, tags) = package.deleted.remove(&digest).unwrap();
             package.versions.insert(digest.clone(), version);
@@ -283,13 +210,13 @@ fn of_version(asked: &Asked, rest: &str, package: &mut FakePackage) -> Answer {
             }
             Answer(204, Vec::new(), Vec::new())
         }
-        _ => of_json(405, &json!({"message": "Not Allowed"})),
+        _ => Answer::of_json(405, &json!({"message": "Not Allowed"})),
     }
 }
 
 fn of_registry(asked: &Asked, rest: &str, package: &mut FakePackage) -> Answer {
     let refusal = |status, code: &str| {
-        of_json(
+        Answer::of_json(
             status,
             &json!({"errors": [{"code": code, "message": code}]}),
         )
@@ -299,7 +226,7 @@ fn of_registry(asked: &Asked, rest: &str, package: &mut FakePackage) -> Answer {
     }
     if rest == "tags/list" {
         let tags: Vec<&String> = package.tags.keys().collect();
-        return of_json(200, &json!({"name": "acme/web", "tags": tags}));
+        return Answer::of_json(200, &json!({"name": "acme/web", "tags": tags}));
     }
     if let Some(name) = rest.strip_prefix("manifests/") {
         if asked.method == "PUT" {

@@ -7,6 +7,7 @@ pub(crate) mod disk;
 pub(crate) mod distribution;
 pub(crate) mod events;
 pub(crate) mod fake_buildkit;
+pub(crate) mod fake_services;
 pub(crate) mod files;
 pub(crate) mod freeze_proxy;
 pub(crate) mod github;

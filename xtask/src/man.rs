@@ -79,6 +79,14 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "The registry and the API of a GitHub Enterprise Server, for prune.",
     ),
     (
+        "RBAKE_REGISTRY_KINDS",
+        "Registries of other names, for prune: registry.example=gitlab; the kinds are distribution, github, gitlab, google, ecr, ecr-public and docker-hub.",
+    ),
+    (
+        "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL_ECR, DOCKER_HUB_API_URL",
+        "The keys and the addresses of the APIs by which Amazon's registry and Docker Hub delete, for prune.",
+    ),
+    (
         "RBAKE_BUILDER_TIMEOUT",
         "How long a builder may be silent before rbake gives up: 90s, 5m or never; a minute if it is not set.",
     ),

@@ -27,9 +27,9 @@ pub(crate) use losses::PruneLoss;
 pub(crate) use progress::{PruneProgress, PruneTally, StepOutcome};
 pub(crate) use recheck::PruneRecheck;
 pub(crate) use refusal::{PruneRefusal, StalePlan, TooManyDeletions};
-pub(crate) use traits::DeletionTraits;
+pub(crate) use traits::{DeletionTraits, DeniedDeletion, TagRemoval};
 #[cfg(test)]
-pub(crate) use traits::{ManifestRemoval, TagRemoval, TaggedManifest, UntaggedManifest};
+pub(crate) use traits::{ManifestRemoval, TaggedManifest, UntaggedManifest};
 
 /// How many of the manifests a plan may delete without a second flag, in percent.
 pub(crate) const MAX_DELETE: u8 = 50;

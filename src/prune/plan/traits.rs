@@ -50,6 +50,15 @@ pub(crate) enum UntaggedManifest {
     Goes,
 }
 
+/// What it means that the registry denies a deletion, although the login may delete in general.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DeniedDeletion {
+    /// It would deny all others, too.
+    All,
+    /// This tag is protected, or something still needs this manifest.
+    One,
+}
+
 /// How a registry deletes. Only this differs between registries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DeletionTraits {
@@ -61,6 +70,8 @@ pub(crate) struct DeletionTraits {
     pub(crate) tagged: TaggedManifest,
     /// Removing the last tag of a manifest.
     pub(crate) untagged: UntaggedManifest,
+    /// A deletion that is denied.
+    pub(crate) denied: DeniedDeletion,
 }
 
 impl DeletionTraits {
@@ -70,6 +81,7 @@ impl DeletionTraits {
         manifests: ManifestRemoval::Request,
         tagged: TaggedManifest::TagsGo,
         untagged: UntaggedManifest::Stays,
+        denied: DeniedDeletion::All,
     };
     /// distribution 3 deletes tags, too.
     pub(crate) const DISTRIBUTION_3: Self = Self {
@@ -89,11 +101,13 @@ impl DeletionTraits {
         manifests: ManifestRemoval::Api,
         tagged: TaggedManifest::TagsGo,
         untagged: UntaggedManifest::Goes,
+        denied: DeniedDeletion::All,
     };
     /// GitLab's registry deletes by tags and digests, and collects manifests without a tag after a day unless an
-    /// index has them.
+    /// index has them. It denies the deletion of protected tags (its documentation, "Protected container tags").
     pub(crate) const GITLAB: Self = Self {
         untagged: UntaggedManifest::Goes,
+        denied: DeniedDeletion::One,
         ..Self::DISTRIBUTION_3
     };
     /// Google's registry (and its successor) wants all tags to be removed first.
@@ -101,13 +115,23 @@ impl DeletionTraits {
         tagged: TaggedManifest::Refused,
         ..Self::DISTRIBUTION_3
     };
-    /// Docker Hub answers 405 to every `DELETE`. Its own API deletes tags.
+    /// Docker Hub's registry deletes manifests, and answers 403 while a tag or an index leads to one (its documentation,
+    /// "Delete image manifest"). Its own API deletes tags.
     pub(crate) const DOCKER_HUB: Self = Self {
         tags: TagRemoval::Api,
-        manifests: ManifestRemoval::Unsupported,
+        manifests: ManifestRemoval::Request,
         tagged: TaggedManifest::Refused,
         untagged: UntaggedManifest::Stays,
+        denied: DeniedDeletion::One,
     };
+
+    /// The same registry, if it deletes tags only.
+    pub(crate) const fn without_manifests(self) -> Self {
+        Self {
+            manifests: ManifestRemoval::Unsupported,
+            ..self
+        }
+    }
 
     /// Whether manifests can be deleted.
     pub(crate) const fn deletes_manifests(self) -> bool {

@@ -9,8 +9,8 @@ use super::simulator::{
 use super::{images, prune};
 use crate::prune::graph::{KeepReason, LinkKind, ManifestKind};
 use crate::prune::plan::{
-    DeletionTraits, MAX_DELETE, ManifestRemoval, PruneAct, PruneRefusal, TagRemoval,
-    TaggedManifest, UntaggedManifest, plan,
+    DeletionTraits, DeniedDeletion, MAX_DELETE, ManifestRemoval, PruneAct, PruneRefusal,
+    TagRemoval, TaggedManifest, UntaggedManifest, plan,
 };
 use crate::prune::policy::{
     PruneRequest, RecordRetention, RemovalReason, RetentionPolicy, TagKeepReason,
@@ -333,6 +333,7 @@ fn nothing_goes_from_a_registry_that_cannot_delete() {
             manifests: ManifestRemoval::Unsupported,
             tagged: TaggedManifest::TagsGo,
             untagged: UntaggedManifest::Stays,
+            denied: DeniedDeletion::All,
         });
         let image = repository.image("image", OLD);
         repository.tag("build-1", &image);

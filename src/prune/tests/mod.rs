@@ -18,7 +18,7 @@ use super::policy::{
 use simulator::{SimulatedRepository, now};
 
 /// All ways of deleting.
-const REGISTRIES: [DeletionTraits; 7] = [
+const REGISTRIES: [DeletionTraits; 8] = [
     DeletionTraits::DISTRIBUTION_2,
     DeletionTraits::DISTRIBUTION_3,
     DeletionTraits::GHCR,
@@ -26,6 +26,7 @@ const REGISTRIES: [DeletionTraits; 7] = [
     DeletionTraits::GITLAB,
     DeletionTraits::GOOGLE,
     DeletionTraits::DOCKER_HUB,
+    DeletionTraits::DOCKER_HUB.without_manifests(),
 ];
 
 fn request(policy: RetentionPolicy) -> PruneRequest {

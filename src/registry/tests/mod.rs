@@ -1,5 +1,6 @@
 //! Tests of the client against scripted registries, and of the scripts against real registries.
 
+mod apis;
 mod authorization;
 mod blobs;
 mod copy;
@@ -11,7 +12,7 @@ mod live_removal;
 mod manifests;
 mod model;
 mod repetition;
-mod scripted;
+pub(crate) mod scripted;
 mod tag_range;
 mod untag;
 mod uploads;

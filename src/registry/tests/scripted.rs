@@ -12,30 +12,30 @@ use tokio::sync::Notify;
 
 /// A request that the registry received.
 #[derive(Debug, Clone)]
-pub(super) struct SeenRequest {
-    pub(super) method: String,
+pub(crate) struct SeenRequest {
+    pub(crate) method: String,
     /// Path and query.
-    pub(super) target: String,
+    pub(crate) target: String,
     /// The headers, with names in lower case.
-    pub(super) headers: BTreeMap<String, String>,
-    pub(super) body: Vec<u8>,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl SeenRequest {
     /// The method and the path, without the query.
-    pub(super) fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         format!("{} {}", self.method, self.target.split('?').next().unwrap())
     }
 
     /// The header `name`; empty if it is absent.
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 }
 
 /// An answer.
 #[derive(Debug, Clone)]
-pub(super) enum ScriptedAnswer {
+pub(crate) enum ScriptedAnswer {
     Whole {
         status: u16,
         headers: Vec<(String, String)>,
@@ -52,7 +52,7 @@ pub(super) enum ScriptedAnswer {
 }
 
 /// An answer without a body.
-pub(super) fn status(status: u16) -> ScriptedAnswer {
+pub(crate) fn status(status: u16) -> ScriptedAnswer {
     ScriptedAnswer::Whole {
         status,
         headers: Vec::new(),
@@ -61,12 +61,12 @@ pub(super) fn status(status: u16) -> ScriptedAnswer {
 }
 
 /// A successful answer.
-pub(super) fn ok(body: impl Into<Vec<u8>>) -> ScriptedAnswer {
+pub(crate) fn ok(body: impl Into<Vec<u8>>) -> ScriptedAnswer {
     status(200).with_body(body)
 }
 
 /// An error answer in the form of the specification.
-pub(super) fn error(code: u16, name: &str, message: &str) -> ScriptedAnswer {
+pub(crate) fn error(code: u16, name: &str, message: &str) -> ScriptedAnswer {
     let body = serde_json::json!({"errors": [{"code": name, "message": message, "detail": null}]});
     status(code)
         .with("content-type", "application/json")
@@ -74,14 +74,14 @@ pub(super) fn error(code: u16, name: &str, message: &str) -> ScriptedAnswer {
 }
 
 impl ScriptedAnswer {
-    pub(super) fn with(mut self, name: &str, value: impl Display) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: impl Display) -> Self {
         if let Self::Whole { headers, .. } = &mut self {
             headers.push((name.to_owned(), value.to_string()));
         }
         self
     }
 
-    pub(super) fn with_body(mut self, text: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn with_body(mut self, text: impl Into<Vec<u8>>) -> Self {
         if let Self::Whole { body, .. } = &mut self {
             *body = text.into();
         }
@@ -90,7 +90,7 @@ impl ScriptedAnswer {
 }
 
 /// The registry. Its tasks end with the test's runtime.
-pub(super) struct ScriptedRegistry {
+pub(crate) struct ScriptedRegistry {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<SeenRequest>>>,
     silent: Arc<Notify>,
@@ -99,7 +99,7 @@ pub(super) struct ScriptedRegistry {
 type Script = Box<dyn FnMut(&SeenRequest) -> ScriptedAnswer + Send>;
 
 impl ScriptedRegistry {
-    pub(super) async fn start(
+    pub(crate) async fn start(
         script: impl FnMut(&SeenRequest) -> ScriptedAnswer + Send + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -124,7 +124,7 @@ impl ScriptedRegistry {
     }
 
     /// A registry that gives these answers in turn, and then repeats the last one.
-    pub(super) async fn answering(answers: Vec<ScriptedAnswer>) -> Self {
+    pub(crate) async fn answering(answers: Vec<ScriptedAnswer>) -> Self {
         let mut answers = answers.into_iter();
         let mut last = None;
         Self::start(move |_| {
@@ -135,31 +135,31 @@ impl ScriptedRegistry {
     }
 
     /// Host and port.
-    pub(super) fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         self.address.to_string()
     }
 
     /// The address of `path` at this registry.
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
     /// The name of the repository `path` at this registry.
-    pub(super) fn repository(&self, path: &str) -> String {
+    pub(crate) fn repository(&self, path: &str) -> String {
         format!("{}/{path}", self.address)
     }
 
-    pub(super) fn seen(&self) -> Vec<SeenRequest> {
+    pub(crate) fn seen(&self) -> Vec<SeenRequest> {
         self.seen.lock().unwrap().clone()
     }
 
     /// The methods and paths of all requests.
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.seen().iter().map(SeenRequest::line).collect()
     }
 
     /// Waits until the registry keeps silent.
-    pub(super) async fn is_silent(&self) {
+    pub(crate) async fn is_silent(&self) {
         self.silent.notified().await;
     }
 }

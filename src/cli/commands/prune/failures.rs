@@ -3,7 +3,9 @@
 use crate::diag::{Class, Diagnostic};
 use crate::prune::graph::ClosedReason;
 use crate::prune::plan::TooManyDeletions;
-use crate::pruner::{PruneError, PruneStop, RepositoryRead, Verification};
+use crate::pruner::{
+    DeletionObstacle, DeletionSettingError, PruneError, PruneStop, RepositoryRead, Verification,
+};
 use crate::publish::journal::RunId;
 use crate::types::causes::in_one_line;
 use crate::types::{Digest, ImageRepository};
@@ -15,6 +17,12 @@ const LISTED: usize = 10;
 pub(super) enum PlanFailure {
     /// Not everything in the repository can be read.
     Closed(RepositoryRead),
+    /// The repository cannot be read.
+    Unread {
+        error: PruneError,
+        /// What a login needs.
+        login: &'static str,
+    },
     /// Something else.
     Error(PruneError),
 }
@@ -29,6 +37,16 @@ pub(super) fn of_plan(repository: &ImageRepository, failure: PlanFailure) -> Dia
     match failure {
         PlanFailure::Closed(read) => closed(repository, &read),
         PlanFailure::Error(error) => failed(repository, &error),
+        PlanFailure::Unread { error, login } => {
+            let problem = failed(repository, &error);
+            match &error {
+                PruneError::NoRepository => problem.help(
+                    "check the name and the login: without one, a private repository looks as if it did not exist",
+                ),
+                PruneError::Registry(error) if error.fault.is_denial() => problem.help(login),
+                _ => problem,
+            }
+        }
     }
 }
 
@@ -56,7 +74,16 @@ fn closed(repository: &ImageRepository, read: &RepositoryRead) -> Diagnostic {
     )
 }
 
+/// A variable has a value that makes no sense.
+pub(super) fn of_settings(error: &DeletionSettingError) -> Diagnostic {
+    Diagnostic::error(Class::Usage, "prune::settings", in_one_line(error))
+        .help("nothing was deleted; see `docs/pruning.md` for the variables")
+}
+
 fn failed(repository: &ImageRepository, error: &PruneError) -> Diagnostic {
+    if let PruneError::Setting(error) = error {
+        return of_settings(error);
+    }
     let message = format!("{}: {}", repository.familiar(), in_one_line(error));
     Diagnostic::error(Class::Publish, "prune::failed", message)
         .help("nothing was deleted from this repository; the same command tries again")
@@ -73,19 +100,22 @@ pub(super) fn of_begin(repository: &ImageRepository, error: &PruneError) -> Diag
     }
 }
 
-pub(super) fn no_deletion(repository: &ImageRepository, reason: &str, warns: bool) -> Diagnostic {
+pub(super) fn no_deletion(
+    repository: &ImageRepository,
+    obstacle: &DeletionObstacle,
+    warns: bool,
+) -> Diagnostic {
     let message = format!(
-        "the registry does not let rbake delete from `{}`: {reason}",
-        repository.familiar()
+        "the registry does not let rbake delete from `{}`: {}",
+        repository.familiar(),
+        obstacle.reason
     );
     let problem = if warns {
         Diagnostic::warning("prune::no-deletion", message)
     } else {
         Diagnostic::error(Class::Publish, "prune::no-deletion", message)
     };
-    problem
-        .help("the login needs the right to delete")
-        .help("the registry of distribution deletes only with `storage.delete.enabled: true` in its configuration")
+    problem.help(obstacle.help)
 }
 
 pub(super) fn too_many(

@@ -42,6 +42,6 @@ pub(super) fn of_plan(planned: &PlannedPrune) -> Value {
         "cacheBytes": plan.cache_bytes(),
         "openRun": plan.lease().map(ToString::to_string),
         "listsManifests": planned.lists_manifests,
-        "obstacle": planned.obstacle,
+        "obstacle": planned.obstacle.as_ref().map(|obstacle| &obstacle.reason),
     })
 }

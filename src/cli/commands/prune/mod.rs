@@ -23,6 +23,7 @@ use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
 use crate::cli::usage;
 use crate::definition::model::{CacheKind, Target};
+use crate::pruner::DeletionSettings;
 use crate::types::Environment;
 
 pub(super) use undo::undo_prune;
@@ -57,11 +58,14 @@ pub(in crate::cli) fn run(
         screen,
         async |places, screen| {
             let repositories = places.repositories_or(references)?;
+            let settings =
+                DeletionSettings::of(environment).map_err(|error| failures::of_settings(&error))?;
             let job = PruneJob {
                 args: &shared,
                 policy,
                 repositories,
                 places: &places,
+                settings: &settings,
             };
             job.run(screen).await
         },

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::failures;
 use super::waiting::with_notes;
 use crate::cli::commands::recovery::confirm::Confirmation;
 use crate::cli::commands::recovery::find::Places;
@@ -10,7 +11,7 @@ use crate::cli::screen::Screen;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::prune::record::PruneStatus;
 use crate::pruner::{
-    Deleter, GithubPackages, PruneError, PruneRecordFile, PruneUndo, PruneWatch, RestoredItem,
+    Deleter, DeletionSettings, PruneError, PruneRecordFile, PruneUndo, PruneWatch, RestoredItem,
     record_directory,
 };
 use crate::publish::journal::RunId;
@@ -39,8 +40,9 @@ pub(in crate::cli::commands) async fn undo_prune(
     }
     let watch = PruneWatch::default();
     let name = file.record().header.repository.clone();
-    let github = GithubPackages::of(places.environment);
-    let looking = Deleter::of(places.registries, places.security, &github, &name);
+    let settings = DeletionSettings::of(places.environment);
+    let settings = settings.map_err(|error| failures::of_settings(&error))?;
+    let looking = Deleter::of(places.registries, places.security, &settings, &name);
     let deleter = looking.await.map_err(|error| failed(run, &error))?;
     let planning = PruneUndo::plan(&deleter, file.record(), &watch);
     let undo = with_notes(planning, name.familiar(), &watch, screen).await;

@@ -18,8 +18,8 @@ use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::prune::plan::{PrunePlan, plan};
 use crate::prune::policy::{PruneRequest, RetentionPolicy};
 use crate::pruner::{
-    Deleter, GithubPackages, PruneApproval, PruneError, PruneStop, PruneWatch, Pruning,
-    RepositoryReader, left_by_others, record_directory,
+    Deleter, DeletionObstacle, DeletionSettings, PruneApproval, PruneError, PruneStop, PruneWatch,
+    Pruning, RepositoryReader, left_by_others, record_directory,
 };
 use crate::publisher::KeptContents;
 use crate::types::blocking::unblock;
@@ -31,6 +31,7 @@ pub(super) struct PruneJob<'a> {
     pub(super) policy: RetentionPolicy,
     pub(super) repositories: Vec<ImageRepository>,
     pub(super) places: &'a Places<'a>,
+    pub(super) settings: &'a DeletionSettings<'a>,
 }
 
 /// The plan for one repository.
@@ -40,7 +41,7 @@ pub(super) struct PlannedPrune {
     /// Whether the registry lists manifests that no tag leads to.
     pub(super) lists_manifests: bool,
     /// Why the registry would refuse the deletions. `None` if it would not.
-    pub(super) obstacle: Option<String>,
+    pub(super) obstacle: Option<DeletionObstacle>,
     reader: RepositoryReader,
     request: PruneRequest,
     watch: PruneWatch,
@@ -126,8 +127,7 @@ impl PruneJob<'_> {
         watch: &PruneWatch,
     ) -> Result<PlannedPrune, failures::PlanFailure> {
         let places = self.places;
-        let github = GithubPackages::of(places.environment);
-        let deleter = Deleter::of(places.registries, places.security, &github, name).await?;
+        let deleter = Deleter::of(places.registries, places.security, self.settings, name).await?;
         let roots = request.roots.locked.iter();
         let mut expected: BTreeMap<Digest, Option<Timestamp>> =
             roots.map(|digest| (digest.clone(), None)).collect();
@@ -144,7 +144,11 @@ impl PruneJob<'_> {
             watch.clone(),
             expected,
         );
-        let read = reader.read().await?;
+        let read = reader.read().await;
+        let read = read.map_err(|error| failures::PlanFailure::Unread {
+            error,
+            login: deleter.login(),
+        })?;
         if !read.state.closed().is_empty() {
             return Err(failures::PlanFailure::Closed(read));
         }
@@ -153,7 +157,7 @@ impl PruneJob<'_> {
             repository: name.clone(),
             plan,
             lists_manifests: reader.lists_manifests(),
-            obstacle: deleter.obstacle().map(str::to_owned),
+            obstacle: deleter.obstacle().cloned(),
             reader,
             request: request.clone(),
             watch: watch.clone(),
@@ -163,8 +167,8 @@ impl PruneJob<'_> {
     /// Says what would prevent the deletions.
     fn warn(&self, planned: &[PlannedPrune], screen: &mut Screen) {
         for one in planned.iter().filter(|one| !one.plan.steps().is_empty()) {
-            if let Some(reason) = &one.obstacle {
-                screen.diagnostic(&failures::no_deletion(&one.repository, reason, true));
+            if let Some(obstacle) = &one.obstacle {
+                screen.diagnostic(&failures::no_deletion(&one.repository, obstacle, true));
             }
             if let Err(error) = one.plan.check_limit(self.args.max_delete) {
                 screen.diagnostic(&failures::too_many(&one.repository, &error, true));
@@ -179,8 +183,8 @@ impl PruneJob<'_> {
         }
         let mut problems = Vec::new();
         for one in planned.iter().filter(|one| !one.plan.steps().is_empty()) {
-            if let Some(reason) = &one.obstacle {
-                problems.push(failures::no_deletion(&one.repository, reason, false));
+            if let Some(obstacle) = &one.obstacle {
+                problems.push(failures::no_deletion(&one.repository, obstacle, false));
             }
             if let Err(error) = one.plan.check_limit(self.args.max_delete) {
                 problems.push(failures::too_many(&one.repository, &error, false));

@@ -12,17 +12,16 @@ use http::header::{ACCEPT, AUTHORIZATION, HeaderName};
 use http::{HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::Url;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
-use super::RemoteRepository;
-use super::address::RegistrySecurity;
-use super::error::{RegistryAct, RegistryError, RegistryFault};
-use super::exchange::{RegistryReply, RegistryRequest};
-use super::manifests::Deletion;
-use super::repository::Registries;
-use crate::types::{Digest, ImageRepository, Reference};
+use super::ListedVersion;
+use super::server::{ApiAddress, ApiServer};
+use crate::registry::error::RegistryFault;
+use crate::registry::exchange::{RegistryReply, RegistryRequest};
+use crate::registry::manifests::Deletion;
+use crate::registry::{Registries, RemoteRepository};
+use crate::types::{Digest, Secret};
 
 /// The versions of a page, and the most pages.
 const PAGE: usize = 100;
@@ -34,24 +33,18 @@ const COLLECTIONS: [&str; 2] = ["orgs", "users"];
 
 /// A version of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PackageVersion {
-    /// The manifest.
-    pub(crate) digest: Digest,
-    /// When it was pushed, or its tags changed.
-    pub(crate) updated: Timestamp,
+struct PackageVersion {
+    listed: ListedVersion,
     id: u64,
 }
 
 /// The package of a repository. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct PackageVersions(Arc<PackageParts>);
+pub(in crate::registry) struct PackageVersions(Arc<PackageParts>);
 
 #[derive(Debug)]
 struct PackageParts {
-    /// Sends the requests. Its name is that of the API's host.
-    api: RemoteRepository,
-    /// The address of the API, without a slash at its end.
-    base: String,
+    server: ApiServer,
     /// The host whose credential is sent.
     registry: String,
     owner: String,
@@ -77,89 +70,43 @@ enum VersionState {
     Deleted,
 }
 
-impl Registries {
-    /// The same repository, whose manifests are deleted by the Packages API at `api`, such as `https://api.github.com`.
+impl PackageVersions {
+    /// The package of `repository`.
     ///
     /// # Errors
-    /// `api` is not the address of a server, or is not protected although it is not on this machine.
-    pub(crate) fn with_packages(
-        &self,
+    /// The repository has no owner.
+    pub(super) fn new(
+        registries: &Registries,
         repository: &RemoteRepository,
-        api: &str,
-        security: RegistrySecurity,
-    ) -> Result<RemoteRepository, RegistryError> {
-        let failed = |fault: RegistryFault| fault.at(RegistryAct::ListVersions, &repository.name);
-        let packages = self.packages(repository, api, security);
-        let mut repository = repository.clone();
-        repository.packages = Some(packages.map_err(failed)?);
-        Ok(repository)
-    }
-
-    fn packages(
-        &self,
-        repository: &RemoteRepository,
-        api: &str,
-        security: RegistrySecurity,
-    ) -> Result<PackageVersions, RegistryFault> {
-        let bad = || RegistryFault::malformed("the address of the Packages API");
-        let url = Url::parse(api).map_err(|_| bad())?;
-        let host = url.host_str().ok_or_else(bad)?;
-        let port = url.port().map_or(String::new(), |port| format!(":{port}"));
-        // Requests go by the rules for registries: plain HTTP only to this machine.
-        let name: Reference = format!("{host}{port}/packages")
-            .parse()
-            .map_err(|_| bad())?;
-        let api = self.repository(&ImageRepository::of(&name), security);
-        let base = api.connection.base()?;
-        let path = url.path().trim_end_matches('/');
-        let (owner, package) = repository.name.path().split_once('/').ok_or_else(bad)?;
-        Ok(PackageVersions(Arc::new(PackageParts {
-            base: format!("{}{path}", base.as_str().trim_end_matches('/')),
-            api,
-            registry: repository.name.domain().to_owned(),
+        address: &ApiAddress,
+    ) -> Result<Self, RegistryFault> {
+        let name = repository.name();
+        let (owner, package) = name
+            .path()
+            .split_once('/')
+            .ok_or_else(|| RegistryFault::malformed("the name of a package without its owner"))?;
+        Ok(Self(Arc::new(PackageParts {
+            server: ApiServer::new(registries, repository, address),
+            registry: name.domain().to_owned(),
             owner: owner.to_owned(),
             package: utf8_percent_encode(package, NON_ALPHANUMERIC).to_string(),
             collection: OnceCell::new(),
             ids: Mutex::default(),
         })))
     }
-}
 
-impl RemoteRepository {
-    /// All manifests of the repository. `None` if the registry does not list them.
-    pub(crate) async fn versions(&self) -> Result<Option<Vec<PackageVersion>>, RegistryError> {
-        self.versions_in(VersionState::Active).await
+    /// All versions.
+    pub(super) async fn all(&self) -> Result<Vec<ListedVersion>, RegistryFault> {
+        let found = self.list(VersionState::Active, None).await?;
+        Ok(found.into_iter().map(|version| version.listed).collect())
     }
 
-    /// The manifests that were deleted and can be restored. `None` if the registry does not restore any.
-    pub(crate) async fn deleted_versions(
-        &self,
-    ) -> Result<Option<Vec<PackageVersion>>, RegistryError> {
-        self.versions_in(VersionState::Deleted).await
+    /// The versions that were deleted and can be restored.
+    pub(super) async fn deleted(&self) -> Result<Vec<ListedVersion>, RegistryFault> {
+        let found = self.list(VersionState::Deleted, None).await?;
+        Ok(found.into_iter().map(|version| version.listed).collect())
     }
 
-    async fn versions_in(
-        &self,
-        state: VersionState,
-    ) -> Result<Option<Vec<PackageVersion>>, RegistryError> {
-        let Some(packages) = &self.packages else {
-            return Ok(None);
-        };
-        let failed = Self::failed(RegistryAct::ListVersions, &self.name);
-        packages.list(state, None).await.map(Some).map_err(failed)
-    }
-
-    /// Restores a manifest that was deleted, with the tags that it had. Returns false if the registry cannot.
-    pub(crate) async fn restore(&self, digest: &Digest) -> Result<bool, RegistryError> {
-        let Some(packages) = &self.packages else {
-            return Ok(false);
-        };
-        let failed = Self::failed(RegistryAct::Restore, format!("{}@{digest}", self.name));
-        packages.restore(digest).await.map_err(failed)
-    }
-}
-
-impl PackageVersions {
     /// Deletes the version of `digest`, with all its tags.
     pub(super) async fn delete(&self, digest: &Digest) -> Result<Deletion, RegistryFault> {
         let known = self.known(digest);
@@ -171,7 +118,7 @@ impl PackageVersions {
             return Ok(Deletion::NotFound);
         };
         let request = self.request(Method::DELETE, &format!("/{id}")).await?;
-        let reply = self.0.api.connection.perform(&request).await?;
+        let reply = self.0.server.perform(&request).await?;
         match reply.status {
             status if status.is_success() => Ok(Deletion::Deleted),
             StatusCode::NOT_FOUND => Ok(Deletion::NotFound),
@@ -179,14 +126,15 @@ impl PackageVersions {
         }
     }
 
-    async fn restore(&self, digest: &Digest) -> Result<bool, RegistryFault> {
+    /// Restores a version that was deleted, with its tags. Returns false if it cannot be restored.
+    pub(super) async fn restore(&self, digest: &Digest) -> Result<bool, RegistryFault> {
         let Some(id) = self.find(VersionState::Deleted, digest).await? else {
             return Ok(false);
         };
         let request = self
             .request(Method::POST, &format!("/{id}/restore"))
             .await?;
-        let reply = self.0.api.connection.perform(&request).await?;
+        let reply = self.0.server.perform(&request).await?;
         if reply.status.is_success() {
             Ok(true)
         } else {
@@ -205,7 +153,9 @@ impl PackageVersions {
         digest: &Digest,
     ) -> Result<Option<u64>, RegistryFault> {
         let found = self.list(state, Some(digest)).await?;
-        let found = found.into_iter().find(|version| version.digest == *digest);
+        let found = found
+            .into_iter()
+            .find(|version| version.listed.digest == *digest);
         Ok(found.map(|version| version.id))
     }
 
@@ -222,18 +172,19 @@ impl PackageVersions {
         let mut request = self.request(Method::GET, &query).await?.limit(LARGEST_PAGE);
         let mut found = Vec::new();
         for _ in 0..PAGES {
-            let reply = self.0.api.connection.perform(&request).await?;
+            let reply = self.0.server.perform(&request).await?;
             if !reply.status.is_success() {
                 return Err(reply.fault());
             }
             let page = parse(&reply)?;
-            let is_last = until.is_some_and(|until| page.iter().any(|one| one.digest == *until));
+            let is_last =
+                until.is_some_and(|until| page.iter().any(|one| one.listed.digest == *until));
             if state == VersionState::Active {
                 let mut ids = self.0.ids.lock().unwrap_or_else(PoisonError::into_inner);
-                ids.extend(page.iter().map(|one| (one.digest.clone(), one.id)));
+                ids.extend(page.iter().map(|one| (one.listed.digest.clone(), one.id)));
             }
             found.extend(page);
-            match self.0.api.next_page(&reply)? {
+            match self.0.server.connection.next_page(&reply)? {
                 Some(next) if !is_last => request = request.to(next),
                 _ => return Ok(found),
             }
@@ -259,7 +210,7 @@ impl PackageVersions {
             for collection in COLLECTIONS {
                 let request = self.request_in(collection, Method::GET, "").await?;
                 let request = request.limit(LARGEST_PAGE);
-                let reply = self.0.api.connection.perform(&request).await?;
+                let reply = self.0.server.perform(&request).await?;
                 if reply.status.is_success() {
                     return Ok(collection);
                 }
@@ -280,22 +231,19 @@ impl PackageVersions {
         rest: &str,
     ) -> Result<RegistryRequest, RegistryFault> {
         let PackageParts {
-            api,
-            base,
+            server,
             registry,
             owner,
             package,
             ..
         } = &*self.0;
-        let provider = &api.connection.parts.provider;
+        let provider = &server.connection.parts.provider;
         let credential = provider.credential(registry, &[], &[]).await;
         let credential = credential.map_err(|error| RegistryFault::Credential(Arc::new(error)))?;
         let (_, token) = credential.as_pair();
-        let bad = || RegistryFault::malformed("the address of the Packages API");
-        let url = format!("{base}/{collection}/{owner}/packages/container/{package}{rest}");
-        let request = api
-            .request(method, "")
-            .to(Url::parse(&url).map_err(|_| bad())?)
+        let path = format!("/{collection}/{owner}/packages/container/{package}{rest}");
+        let mut request = server
+            .request(method, &path)?
             .header(
                 ACCEPT,
                 HeaderValue::from_static("application/vnd.github+json"),
@@ -307,6 +255,8 @@ impl PackageVersions {
         if token.is_empty() {
             return Ok(request);
         }
+        request.secrets.push(Secret::new(token.to_owned()));
+        let bad = || RegistryFault::malformed("a token with control characters");
         let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| bad())?;
         value.set_sensitive(true);
         Ok(request.header(AUTHORIZATION, value))
@@ -322,8 +272,10 @@ fn parse(reply: &RegistryReply) -> Result<Vec<PackageVersion>, RegistryFault> {
         let created: Timestamp = answer.created_at.parse().map_err(|_| malformed())?;
         let updated = answer.updated_at.and_then(|text| text.parse().ok());
         Ok(PackageVersion {
-            digest: answer.name.parse().map_err(|_| malformed())?,
-            updated: created.max(updated.unwrap_or(created)),
+            listed: ListedVersion {
+                digest: answer.name.parse().map_err(|_| malformed())?,
+                updated: created.max(updated.unwrap_or(created)),
+            },
             id: answer.id,
         })
     });
