@@ -24,7 +24,7 @@ use super::{Deleter, PruneError};
 use crate::publish::compare::CREATED;
 use crate::publish::journal::RunId;
 use crate::publish::journal::artifact::{EMPTY_BLOB, EMPTY_DIGEST};
-use crate::registry::{RawManifest, RegistryError, RemoteRepository, TagOrDigest};
+use crate::registry::{RawManifest, RegistryError, RegistryFault, RemoteRepository, TagOrDigest};
 use crate::types::{Clock, Digest, ImageTag};
 
 /// What the tags of all leases begin with.
@@ -207,11 +207,37 @@ impl PruneLease {
         if current.is_none_or(|current| current.digest != self.digest) {
             return Err(PruneError::LeaseLost);
         }
-        let (until, digest) = write(&self.repository, &self.run, &self.tag, &self.clock).await?;
+        let (until, digest) = match write(&self.repository, &self.run, &self.tag, &self.clock).await
+        {
+            Ok(written) => written,
+            Err(PruneError::Registry(error)) if is_refusal(&error.fault) => {
+                tracing::debug!(%error, "the tag of the lease does not move");
+                return self.replace().await;
+            }
+            Err(error) => return Err(error),
+        };
         let before = std::mem::replace(&mut self.digest, digest);
         self.until = until;
         // The tag has left it.
         self.remove_manifest(&before).await;
+        Ok(())
+    }
+
+    /// Removes the lease and writes a new one, in a registry whose tags do not move. Between the two, another prune may
+    /// begin; then this one ends.
+    async fn replace(&mut self) -> Result<(), PruneError> {
+        self.deleter.delete_tagged(&self.tag, &self.digest).await?;
+        let (until, digest) = write(&self.repository, &self.run, &self.tag, &self.clock).await?;
+        (self.until, self.digest) = (until, digest);
+        let now = now(&self.clock);
+        let is_old = |lease: &FoundLease| self.old.iter().any(|old| old.run == lease.run);
+        let others = self.others().await?;
+        if others
+            .iter()
+            .any(|lease| lease.is_valid(now) && !is_old(lease))
+        {
+            return Err(PruneError::LeaseLost);
+        }
         Ok(())
     }
 
@@ -237,6 +263,18 @@ impl PruneLease {
             tracing::warn!(%digest, %error, "an old version of the lease stays");
         }
     }
+}
+
+/// Whether the registry does not want a manifest under this tag.
+const fn is_refusal(fault: &RegistryFault) -> bool {
+    matches!(
+        fault,
+        RegistryFault::Denied { .. }
+            | RegistryFault::Refused {
+                status: 400..=499,
+                ..
+            }
+    )
 }
 
 fn now(clock: &Clock) -> Timestamp {
@@ -279,3 +317,6 @@ async fn write(
     repository.put_artifact(&name, &manifest).await?;
     Ok((until, manifest.digest().clone()))
 }
+
+#[cfg(test)]
+mod tests;
