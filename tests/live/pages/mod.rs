@@ -166,6 +166,14 @@ impl Example {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an environment variable selects whether the test writes the page"
+)]
+fn updates() -> bool {
+    std::env::var_os("RBAKE_UPDATE_DOCS").is_some()
+}
+
 #[test_case("gates"; "gates")]
 #[test_case("hold"; "hold")]
 #[test_case("promote"; "promote")]
@@ -178,15 +186,10 @@ impl Example {
 #[test_case("preflight"; "preflight")]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "an environment variable selects whether the test writes the page"
-)]
 async fn the_examples_of_a_page_print_what_it_shows(name: &str) {
     let path = docs().join("publishing").join(format!("{name}.md"));
     let text = std::fs::read_to_string(&path).unwrap();
     let page = Page::parse(&text);
-    let updates = std::env::var_os("RBAKE_UPDATE_DOCS").is_some();
     let (mut example, mut names) = (Example::new().await, Names::default());
     let (mut updated, mut wrong) = (page.clone(), Vec::new());
     let mut kill = None;
@@ -216,7 +219,7 @@ async fn the_examples_of_a_page_print_what_it_shows(name: &str) {
         let output = names.on_the_page(expected, &actual);
         updated.steps[number] = Step::Command { line, output };
     }
-    if updates {
+    if updates() {
         std::fs::write(&path, names.named(&updated.to_string())).unwrap();
     } else {
         assert!(commands > 0, "{name}.md has no example");
