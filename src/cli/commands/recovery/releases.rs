@@ -120,10 +120,12 @@ fn status(run: &Journal) -> &'static str {
 }
 
 /// What became of a tag, if it was not set to the image of the run.
-fn state(entry: &JournalEntry) -> Option<&'static str> {
+fn state(run: RunStatus, entry: &JournalEntry) -> Option<&'static str> {
     match entry.state {
         EntryState::Done => None,
         EntryState::Planned => Some("not moved yet"),
+        // It was moved, but another one could not be.
+        EntryState::Undone if run == RunStatus::Held => Some("not moved yet"),
         EntryState::Undone => Some("taken back"),
         EntryState::Kept => Some("stayed where it was"),
     }
@@ -162,7 +164,7 @@ fn as_text(run: &Journal, now: &TagsNow) -> String {
     let width = names.iter().map(String::len).max().unwrap_or_default();
     for ((tag, entry), name) in entries.into_iter().zip(&names) {
         let image = format!("{}:{}", entry.to.algorithm(), entry.to.short());
-        let end = match (is_current(tag, entry, now), state(entry)) {
+        let end = match (is_current(tag, entry, now), state(run.status, entry)) {
             (Some(true), _) => "  ← now",
             (_, Some(state)) => &format!("  {state}"),
             (_, None) => "",
