@@ -143,6 +143,7 @@ struct Example<'a> {
     code: &'a str,
     file: Option<(&'a str, &'a str)>,
     command: &'a str,
+    is_error: bool,
 }
 
 impl<'a> Example<'a> {
@@ -152,6 +153,7 @@ impl<'a> Example<'a> {
         let command = section.block(&["sh"]);
         (file.is_some() || command.is_some()).then(|| Self {
             code: section.code,
+            is_error: !section.text.trim_start().starts_with("Warning"),
             file,
             command: command.map_or("rbake --print app", |(_, command)| command.trim()),
         })
@@ -174,6 +176,11 @@ impl<'a> Example<'a> {
         };
         if let Some((_, content)) = self.file {
             project = project.file(name, content);
+        }
+        // What is missing is reported with all other errors, and would distract from them. After a warning, it ends the run
+        // before that looks for a builder.
+        if self.is_error && !self.code.contains("dockerfile") {
+            project = project.file("Dockerfile", "FROM scratch\n");
         }
         if name == ".env" {
             project = project.file("compose.yaml", "services:\n  app:\n    build: .\n");

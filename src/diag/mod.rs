@@ -79,6 +79,19 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// Whether both are about one problem: they say the same, or two modules have found it, such as `plan::secret` and
+    /// `run::secret`, at one place.
+    fn is_same(&self, other: &Self) -> bool {
+        let name = |code: &'static str| code.split_once("::").map(|(_, name)| name);
+        let spans = |of: &Self| of.labels.iter().map(|label| label.span).collect::<Vec<_>>();
+        let place = spans(self);
+        (self.code, &self.message) == (other.code, &other.message)
+            || (name(self.code) == name(other.code)
+                && self.code != other.code
+                && !place.is_empty()
+                && place == spans(other))
+    }
+
     /// Makes an error with `code` and `message`.
     pub(crate) fn error(class: Class, code: &'static str, message: impl Into<String>) -> Self {
         Self {
@@ -239,6 +252,15 @@ impl Diagnostics {
     /// Adds a problem at the end.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         self.0.push(diagnostic);
+    }
+
+    /// Adds `others`, but those that are already there: targets share files, and a file may be looked at twice.
+    pub(crate) fn add_new(&mut self, others: Self) {
+        for problem in others.0 {
+            if !self.0.iter().any(|known| known.is_same(&problem)) {
+                self.0.push(problem);
+            }
+        }
     }
 
     /// Returns the problems that are errors, not warnings or notes.

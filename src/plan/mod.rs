@@ -36,7 +36,7 @@ mod value_json;
 
 use std::sync::{Arc, OnceLock};
 
-pub(crate) use checks::check_build;
+pub(crate) use checks::{SharedTags, check_build};
 pub use checks::{Surroundings, check_print};
 pub use model::Plan;
 pub(crate) use model::{

@@ -528,6 +528,13 @@ fn work(
             publications.insert(target.spec.target.clone(), publication);
         }
     }
+    for (target, publication) in &publications {
+        let given = rules.commit.as_ref();
+        if let Some(given) = given.and_then(|commit| publication.other_revision(commit)) {
+            let notice = publishing::other_revision(target, given);
+            shared.events.send(EventKind::Notice(notice));
+        }
+    }
     if let Some(waits) = rules.waits {
         publishing::check_pushers(waits, &lowered, &publications)?;
     }

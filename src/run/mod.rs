@@ -48,7 +48,7 @@ use bytes::Bytes;
 
 use crate::builder::Chosen;
 use crate::credential::Provider;
-use crate::diag::{Diagnostic, Diagnostics};
+use crate::diag::Diagnostics;
 use crate::engine::session::SecretFiles;
 use crate::engine::session::export::SpecialPolicy;
 use crate::event::EventSink;
@@ -62,7 +62,7 @@ use secrets::{SecretPlaces, SecretSources};
 
 pub(crate) use bake::bake;
 pub(crate) use gates::{GateWishes, SavedFiles, check as check_gates};
-pub(crate) use publishing::{PublishWishes, current_commit, history};
+pub(crate) use publishing::{PublishWishes, current_commit, history, refusals};
 pub(crate) use scheduler::Stop;
 
 /// A plan whose directories, Dockerfiles and secrets have been found.
@@ -116,15 +116,7 @@ pub(crate) fn prepare(
             }),
             (places, secrets) => {
                 let found = places.err().into_iter().chain(secrets.err());
-                for problem in found.flat_map(|found| found.0) {
-                    // Targets share directories. A problem of a shared directory is reported once.
-                    let told = |other: &Diagnostic| {
-                        (other.code, &other.message) == (problem.code, &problem.message)
-                    };
-                    if !problems.0.iter().any(told) {
-                        problems.push(problem);
-                    }
-                }
+                found.for_each(|found| problems.add_new(found));
             }
         }
     }
@@ -149,6 +141,9 @@ pub(crate) fn check(plan: &Plan, environment: &Environment) -> Diagnostics {
         .0
         .append(&mut annotations::check(plan, environment).0);
     problems.0.append(&mut secrets::check(plan, environment).0);
+    problems
+        .0
+        .append(&mut lower::check_github(plan, environment).0);
     problems
 }
 

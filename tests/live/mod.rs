@@ -28,6 +28,7 @@ mod own_image;
 mod pages;
 mod parity;
 mod plugin;
+mod preflight;
 mod provenance;
 mod prune;
 mod publish;

@@ -3,22 +3,24 @@
 use std::sync::Arc;
 
 use super::definition::{self, LoadedDefinition};
-use super::{build, gates, privileges, publishing};
+use super::{build, gates, preflight, privileges, publishing};
 use crate::cli::args::BakeArgs;
 use crate::cli::exit::Exit;
 use crate::cli::logs::{self, LogPlace};
 use crate::cli::screen::Screen;
 use crate::cli::signals::Signals;
+use crate::cli::verb::Verb;
 use crate::cli::{call, not_text, output_place, progress};
-use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap};
+use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap, closest};
 use crate::files::{Resolved, Resolver};
 use crate::plan::entitlements::Allowed;
 use crate::plan::list::ListSpec;
 use crate::plan::{self, Plan, Policies, TargetOverride};
 use crate::publish::settings::SettingsFile;
 use crate::report::Mode;
-use crate::run::{self, GateWishes};
 use crate::types::Environment;
+
+const UNKNOWN_TARGET: &str = "plan::unknown-target";
 
 /// A command line that builds.
 pub(in crate::cli) struct Invocation<'a> {
@@ -34,10 +36,26 @@ pub(in crate::cli) struct Invocation<'a> {
 
 /// Runs the command line.
 pub(in crate::cli) fn run(invocation: Invocation<'_>, screen: &mut Screen) -> Exit {
+    let word = invocation.args.targets.first().cloned();
     match try_run(invocation, screen) {
         Ok(exit) => exit,
-        Err(problems) => screen.diagnostics(&problems),
+        Err(problems) => screen.diagnostics(&with_verb(problems, &word.unwrap_or_default())),
     }
+}
+
+/// Adds the verb that the user may have meant by `word`, which is not the name of a target or of something similar.
+fn with_verb(mut problems: Diagnostics, word: &str) -> Diagnostics {
+    let is_about_it = |problem: &&mut Diagnostic| {
+        problem.code == UNKNOWN_TARGET
+            && problem.help.is_empty()
+            && problem.message.contains(&format!("`{word}`"))
+    };
+    let verb = closest(word, Verb::ALL.into_iter().map(Verb::name));
+    if let (Some(verb), Some(problem)) = (verb, problems.0.iter_mut().find(is_about_it)) {
+        let help = format!("a verb with a similar name exists: `{verb}`");
+        *problem = problem.clone().help(help);
+    }
+    problems
 }
 
 fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diagnostics> {
@@ -94,32 +112,30 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
         environment,
         stdout_is_terminal: screen.streams().out_is_terminal,
     };
-    checked(plan::check_print(&plan, surroundings), screen)?;
+    let mut found = plan::check_print(&plan, surroundings);
     if args.print == Some(true) {
-        let mut exit = Exit::Success;
-        plan::print_in_pieces(&plan, &mut |piece| {
-            if exit == Exit::Success {
-                exit = screen.data(piece);
-            }
-            exit == Exit::Success
-        });
+        checked(found, screen)?;
+        let exit = print(&plan, screen);
         // The process ends soon, and the system then frees all memory at once. Dropping these piece by piece takes
         // time.
         std::mem::forget((plan, loaded));
         return Ok(exit);
     }
-    check_build(&plan, environment, screen)?;
+    let gate_settings = settings.gate.clone();
+    let mut publish = publishing::wishes(&args, gated.wishes, settings, environment)?;
     let paths = Resolver::new(environment.current_dir());
-    // If a context does not exist, report that before asking the user to grant access to it.
-    if run::lacks_a_context(&plan, &paths) {
-        run::prepare(&plan, environment, &paths)?;
-    }
     let allowed = allowed.with_grants(&plan.grants);
-    let gates = GateWishes {
-        saved: gates::saved(&gated.wishes, &settings.gate, &args, &allowed, &paths)?,
-        ..gated.wishes
+    let check = preflight::Check {
+        plan: &plan,
+        publish: &publish,
+        allowed: &allowed,
+        environment,
+        paths: &paths,
+        signals: &signals,
     };
-    let publish = publishing::wishes(&args, gates, settings, environment)?;
+    check.all(&mut found);
+    checked(found, screen)?;
+    publish.gates.saved = gates::saved(&publish.gates, &gate_settings, &args, &allowed, &paths)?;
     let metadata = metadata_place(&args, &plan, &allowed, &paths)?;
     signals.done();
     let asked = privileges::Asked {
@@ -147,6 +163,18 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
     ))
 }
 
+/// Prints `plan`, until the output cannot be written.
+fn print(plan: &Plan, screen: &mut Screen) -> Exit {
+    let mut exit = Exit::Success;
+    plan::print_in_pieces(plan, &mut |piece| {
+        if exit == Exit::Success {
+            exit = screen.data(piece);
+        }
+        exit == Exit::Success
+    });
+    exit
+}
+
 /// Reads `rbake.toml`. What `--print` shows is what buildx would show of the definition, so it does not need the file.
 fn settings(
     args: &BakeArgs,
@@ -158,18 +186,6 @@ fn settings(
         return Ok(SettingsFile::default());
     }
     publishing::read(&loaded.folder, environment, screen)
-}
-
-/// Checks what only matters if the plan is built.
-fn check_build(
-    plan: &Plan,
-    environment: &Environment,
-    screen: &mut Screen,
-) -> Result<(), Diagnostics> {
-    checked(plan::unsupported(plan), screen)?;
-    let mut found = plan::check_build(plan, environment);
-    found.0.append(&mut run::check(plan, environment).0);
-    checked(found, screen)
 }
 
 /// Begins to log before the definition is read, which may take its time: the file may be a pipe that waits for a reader.

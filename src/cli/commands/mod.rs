@@ -6,6 +6,7 @@ pub(super) mod builder;
 pub(super) mod completion;
 pub(super) mod definition;
 mod gates;
+mod preflight;
 mod privileges;
 pub(super) mod prune;
 mod publishing;

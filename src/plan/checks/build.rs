@@ -1,16 +1,32 @@
 //! Checks of a plan that only matter for a build, not for printing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{caches, problem, references};
 use crate::definition::model::ExportKind;
-use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::golang::strconv;
 use crate::plan::model::{DockerfileSource, Plan, PlannedTarget};
 use crate::types::{Environment, TargetName};
 
+/// What it means that several targets push to one tag.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum SharedTags<'a> {
+    /// An error, because rbake sets each tag once.
+    Refused {
+        /// The targets whose images are pushed without their tags.
+        untagged: &'a BTreeSet<TargetName>,
+    },
+    /// The target that finishes last gets the tag, as with buildx.
+    LastWins,
+}
+
 /// Reports the parts of `plan` that cannot be built, and warns about probable mistakes.
-pub(crate) fn check_build(plan: &Plan, environment: &Environment) -> Diagnostics {
+pub(crate) fn check_build(
+    plan: &Plan,
+    environment: &Environment,
+    shared: SharedTags<'_>,
+) -> Diagnostics {
     let mut problems = Diagnostics::default();
     policies(plan, environment, &mut problems);
     for target in plan.targets.values() {
@@ -18,7 +34,7 @@ pub(crate) fn check_build(plan: &Plan, environment: &Environment) -> Diagnostics
         modes(target, &mut problems);
     }
     caches::check(plan, &mut problems);
-    shared_names(plan, &mut problems);
+    shared_names(plan, shared, &mut problems);
     problems
 }
 
@@ -37,15 +53,16 @@ fn modes(target: &PlannedTarget, problems: &mut Diagnostics) {
     }
 }
 
-/// Warns about targets that push to the same name: only the image of the target that finishes last remains.
-fn shared_names(plan: &Plan, problems: &mut Diagnostics) {
-    let mut users: BTreeMap<String, Vec<(&TargetName, Option<crate::diag::Span>)>> =
-        BTreeMap::new();
-    for target in plan
-        .targets
-        .values()
-        .filter(|target| references::pushes(target))
-    {
+/// Reports targets that push to the same tag.
+fn shared_names(plan: &Plan, shared: SharedTags<'_>, problems: &mut Diagnostics) {
+    let mut users: BTreeMap<String, Vec<(&TargetName, Option<Span>)>> = BTreeMap::new();
+    let has_tags = |target: &&PlannedTarget| match shared {
+        SharedTags::Refused { untagged } => !untagged.contains(&target.name),
+        SharedTags::LastWins => true,
+    };
+    let pushing = plan.targets.values();
+    let pushing = pushing.filter(|target| references::pushes(target));
+    for target in pushing.filter(has_tags) {
         for name in target.build().images.all() {
             if let Some(tagged) = references::tagged(name) {
                 let users = users.entry(tagged).or_default();
@@ -60,20 +77,27 @@ fn shared_names(plan: &Plan, problems: &mut Diagnostics) {
             .iter()
             .map(|(target, _)| format!("`{target}`"))
             .collect();
-        let mut warning = Diagnostic::warning(
-            "plan::shared-image-name",
-            format!(
-                "targets {} push to the same name, `{name}`",
-                targets.join(", ")
-            ),
-        )
-        .note("the name will refer to the image of the target that finishes last");
+        let targets = targets.join(", ");
+        let mut problem = match shared {
+            SharedTags::Refused { .. } => Diagnostic::error(
+                Class::Definition,
+                "publish::claimed-twice",
+                format!("targets {targets} claim the same tag, `{name}`"),
+            )
+            .note("a tag can name only one image")
+            .help("give each target tags of its own; `--publish=buildx` leaves the tag to the target that finishes last"),
+            SharedTags::LastWins => Diagnostic::warning(
+                "plan::shared-image-name",
+                format!("targets {targets} push to the same name, `{name}`"),
+            )
+            .note("the name will refer to the image of the target that finishes last"),
+        };
         let mut spans: Vec<_> = users.iter().filter_map(|(_, span)| *span).collect();
         spans.dedup();
         for span in spans {
-            warning = warning.at(span, "");
+            problem = problem.at(span, "");
         }
-        problems.push(warning);
+        problems.push(problem);
     }
 }
 

@@ -8,7 +8,7 @@ mod caches;
 mod print;
 mod references;
 
-pub(crate) use build::check_build;
+pub(crate) use build::{SharedTags, check_build};
 pub use print::{Surroundings, check_print};
 
 use super::model::PlannedTarget;
@@ -28,6 +28,8 @@ fn problem(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::diag::{Diagnostics, Severity};
     use crate::plan::testing::{Project, codes};
@@ -92,7 +94,38 @@ mod tests {
 
     fn built(project: &Project, args: &[&str]) -> Diagnostics {
         let plan = project.plan(args).unwrap();
-        check_build(&plan, &project.environment())
+        check_build(&plan, &project.environment(), SharedTags::LastWins)
+    }
+
+    #[test]
+    fn a_tag_that_two_images_claim_is_an_error_unless_the_builder_pushes() {
+        let project = Project::new().file(
+            "docker-bake.hcl",
+            r#"
+            target "a" { tags = ["x/a", "x/a:1"] }
+            target "b" { tags = ["x/a:latest"] }
+            "#,
+        );
+        let plan = project.plan(&["a", "b", "--push"]).unwrap();
+        let claimed = |untagged: &[&str]| {
+            let untagged = untagged.iter().map(|name| name.parse().unwrap()).collect();
+            let shared = SharedTags::Refused {
+                untagged: &untagged,
+            };
+            check_build(&plan, &project.environment(), shared)
+        };
+        let found = claimed(&[]);
+        assert_eq!(codes(&found), ["publish::claimed-twice"]);
+        assert!(found.has_errors());
+        assert!(found.0[0].message.contains("x/a:latest"), "{found:?}");
+        // The image for the command of a gate gets no tags.
+        assert_eq!(codes(&claimed(&["b"])), [""; 0]);
+        let local = project.plan(&["a", "b"]).unwrap();
+        let shared = SharedTags::Refused {
+            untagged: &BTreeSet::new(),
+        };
+        let found = check_build(&local, &project.environment(), shared);
+        assert_eq!(codes(&found), [""; 0]);
     }
 
     #[test_case(r#"tags = ["Bad Tag", "ok", "x:feature/a"]"#, &["plan::image-name", "plan::image-name"]; "names")]

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use super::Lowering;
 use crate::definition::model::{CacheEntry, CacheKind};
-use crate::diag::{Diagnostic, Spanned};
+use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::engine::spec::{self, CacheBackend};
 use crate::golang::strconv;
+use crate::plan::Plan;
 use crate::types::{Digest, Environment, ImageName, Secret};
 
 /// A cache in a directory of this machine.
@@ -179,8 +180,7 @@ fn with_directory(
 }
 
 /// Completes an entry for GitHub's cache service with its address and token from the job's environment. Without
-/// them, the entry is left out, as in buildx. Inside a job, a missing token is reported, because GitHub gives the
-/// token to actions but not to `run:` steps.
+/// them, the entry is left out, as in buildx; [`check_github`] has reported that.
 fn with_gha(lowering: &mut Lowering<'_>, mut entry: spec::SolveCache) -> Option<spec::SolveCache> {
     if !lowering.setting.caches.gha {
         return None;
@@ -199,33 +199,58 @@ fn with_gha(lowering: &mut Lowering<'_>, mut entry: spec::SolveCache) -> Option<
             .insert("ghtoken".into(), Secret::new(token));
     }
     add_addresses(environment, &mut entry.extra);
-    let has_address = ["url", "url_v2"]
-        .iter()
-        .any(|key| entry.extra.contains_key(*key));
-    if entry.credentials.contains_key("token") && has_address {
-        return Some(entry);
-    }
-    if environment.get("GITHUB_ACTIONS") == Some("true") && !already_said(lowering) {
-        let target = &lowering.target.name.value;
-        lowering.problems.push(
-            Diagnostic::warning(
-                GHA_WITHOUT_TOKEN,
-                format!("target `{target}`: rbake does not use the cache of GitHub Actions, because its credentials are not in the environment"),
-            )
-            .help("GitHub gives them to actions, not to `run:` steps; an action such as `crazy-max/ghaction-github-runtime` passes them on"),
-        );
-    }
-    None
+    let is_whole = entry.credentials.contains_key("token") && has_address(&entry.extra);
+    is_whole.then_some(entry)
 }
 
-const GHA_WITHOUT_TOKEN: &str = "run::gha-without-token";
+/// Warns about targets of `plan` whose GitHub caches will be left out, because a job of GitHub Actions does not have the
+/// credentials. GitHub gives them to actions but not to `run:` steps.
+pub(in crate::run) fn check_github(plan: &Plan, environment: &Environment) -> Diagnostics {
+    let mut problems = Diagnostics::default();
+    if environment.get("GITHUB_ACTIONS") != Some("true") {
+        return problems;
+    }
+    for target in plan.targets.values() {
+        let attributes = &target.attributes;
+        let mut entries = attributes
+            .cache_from
+            .iter()
+            .chain(attributes.cache_to.iter());
+        let lacks = |entry: &&Spanned<CacheEntry>| {
+            entry.kind == CacheKind::Gha && !has_credentials(entry, environment)
+        };
+        let Some(entry) = entries.find(lacks) else {
+            continue;
+        };
+        let message = format!(
+            "target `{}`: rbake does not use the cache of GitHub Actions, because its credentials are not in the environment",
+            target.name
+        );
+        let warning = Diagnostic::warning("run::gha-without-token", message)
+            .help("GitHub gives them to actions, not to `run:` steps; an action such as `crazy-max/ghaction-github-runtime` passes them on");
+        problems.push(match entry.span {
+            Some(span) => warning.at(span, ""),
+            None => warning,
+        });
+    }
+    problems
+}
 
-fn already_said(lowering: &Lowering<'_>) -> bool {
-    lowering
-        .problems
-        .0
-        .iter()
-        .any(|problem| problem.code == GHA_WITHOUT_TOKEN)
+/// Whether the token and an address of GitHub's cache service are in `entry` or in the environment.
+fn has_credentials(entry: &CacheEntry, environment: &Environment) -> bool {
+    let has_token =
+        entry.attr("token").is_some() || environment.non_empty("ACTIONS_RUNTIME_TOKEN").is_some();
+    let known = ["version", "url", "url_v2"];
+    let known = known
+        .into_iter()
+        .filter_map(|key| Some((key.to_owned(), entry.attr(key)?.to_owned())));
+    let mut extra: BTreeMap<String, String> = known.collect();
+    add_addresses(environment, &mut extra);
+    has_token && has_address(&extra)
+}
+
+fn has_address(extra: &BTreeMap<String, String>) -> bool {
+    extra.contains_key("url") || extra.contains_key("url_v2")
 }
 
 /// Adds the addresses of the cache service. As in buildx, the version is not sent unless the user set it, because

@@ -24,7 +24,7 @@ use crate::plan::PlannedTarget;
 use crate::plan::syntax::HostAddress;
 use crate::types::{Environment, Reference};
 
-pub(super) use cache::LocalCache;
+pub(super) use cache::{LocalCache, check_github};
 pub(super) use exports::{ExportDestination, loads_by_default, strange_default_load};
 
 /// Facts that are the same for all targets of a run.

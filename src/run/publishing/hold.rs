@@ -77,8 +77,9 @@ pub(super) fn check_reach(
             if let Standing::Unreachable(error) = standing {
                 let why = in_one_line(error);
                 problems.push(
-                    by_builder(waits, target)
-                        .note(format!("rbake does not reach the registry: {why}")),
+                    set_by_builder(waits, target)
+                        .note(format!("rbake does not reach the registry: {why}"))
+                        .help("let rbake reach the registry under the same name"),
                 );
             }
         }
@@ -119,12 +120,16 @@ pub(super) fn check_tags(
     problems
 }
 
-/// The error that the builder would set the tags of a target.
+/// The error that the builder would set the tags of a target, because of how its outputs push.
 pub(super) fn by_builder(waits: TagsWait, target: &TargetName) -> Diagnostic {
+    set_by_builder(waits, target)
+        .help("push each target with one output, and not with `--publish=buildx`")
+}
+
+fn set_by_builder(waits: TagsWait, target: &TargetName) -> Diagnostic {
     let message = format!(
         "target `{target}` {}, because the builder sets its tags",
         waits.refusal()
     );
     Diagnostic::error(Class::Usage, waits.code(), message)
-        .help("push each target with one output, and not with `--publish=buildx`")
 }

@@ -7,50 +7,50 @@ use super::Publication;
 use crate::credential::Provider;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::outcome::{FailureKind, SolveFailure};
+use crate::publish::compare::REVISION;
 use crate::publish::journal::file::{self, FoundJournal};
 use crate::publish::journal::{Journal, RunId, RunStatus};
-use crate::publisher::{MovedTags, PublishError, Record, Standing, TagEnd, TagReport};
+use crate::publisher::{
+    ImageToPublish, MovedTags, PublishError, Record, Standing, TagEnd, TagReport,
+};
 use crate::registry::RegistryError;
 use crate::run::{phrase, refusal};
+use crate::types::TargetName;
 use crate::types::causes::in_one_line;
-use crate::types::{ImageRepository, ImageTag, TargetName};
+use crate::types::terminal::visible;
 
 /// The most interrupted runs that are reported.
 const OPEN_RUNS: usize = 3;
 
-/// Reports the repositories to which rbake may not push, each once.
-pub(super) fn denied(
-    publications: &BTreeMap<TargetName, Publication>,
-    standings: &BTreeMap<TargetName, Vec<Standing>>,
+/// Reports the repositories to which rbake may not push, each once. `looked` has what was found for each image of a target.
+pub(super) fn denied<'a>(
+    looked: impl Iterator<Item = (&'a TargetName, &'a ImageToPublish, &'a Standing)>,
     credentials: &Provider,
 ) -> Diagnostics {
     let mut problems = Diagnostics::default();
     let mut known = Vec::new();
-    for (target, publication) in publications {
-        let standings = standings.get(target).map_or(&[][..], Vec::as_slice);
-        for (image, standing) in publication.images.iter().zip(standings) {
-            let reason = match standing {
-                Standing::Denied { reason } => reason,
-                Standing::Failing(error) => {
-                    problems.push(failing(target, error));
-                    continue;
-                }
-                Standing::Free | Standing::Taken { .. } | Standing::Unreachable(_) => continue,
-            };
-            if known.contains(&&image.repository) {
+    for (target, image, standing) in looked {
+        let reason = match standing {
+            Standing::Denied { reason } => reason,
+            Standing::Failing(error) => {
+                problems.push(failing(target, error));
                 continue;
             }
-            known.push(&image.repository);
-            let message = format!(
-                "target `{target}`: cannot push to `{}`: {reason}",
-                image.repository.familiar()
-            );
-            let mut failure = SolveFailure::new(FailureKind::Build, message);
-            refusal::advise(&mut failure, &credentials.origins());
-            let problem = Diagnostic::error(Class::Build, "publish::denied", failure.message);
-            let help = failure.help.into_iter();
-            problems.push(help.fold(problem, Diagnostic::help));
+            Standing::Free | Standing::Taken { .. } | Standing::Unreachable(_) => continue,
+        };
+        if known.contains(&&image.repository) {
+            continue;
         }
+        known.push(&image.repository);
+        let message = format!(
+            "target `{target}`: cannot push to `{}`: {reason}",
+            image.repository.familiar()
+        );
+        let mut failure = SolveFailure::new(FailureKind::Build, message);
+        refusal::advise(&mut failure, &credentials.origins());
+        let problem = Diagnostic::error(Class::Build, "publish::denied", failure.message);
+        let help = failure.help.into_iter();
+        problems.push(help.fold(problem, Diagnostic::help));
     }
     problems
 }
@@ -122,21 +122,14 @@ pub(super) fn late(target: &TargetName, failure: SolveFailure) -> Diagnostic {
         .help("run the same command again; what was built comes from the cache")
 }
 
-/// The error for a tag that several targets claim.
-pub(super) fn claimed_twice(
-    repository: &ImageRepository,
-    tag: &ImageTag,
-    targets: &[&TargetName],
-) -> Diagnostic {
-    let targets: Vec<String> = targets.iter().map(|target| format!("`{target}`")).collect();
+/// The note that the image of `target` gets another revision than the commit that is published.
+pub(in crate::run) fn other_revision(target: &TargetName, given: &str) -> Diagnostic {
     let message = format!(
-        "targets {} claim the same tag, `{}:{tag}`",
-        targets.join(", "),
-        repository.familiar()
+        "the annotation `{REVISION}` of target `{target}` is `{}`, and not the commit that is published",
+        visible(given)
     );
-    Diagnostic::error(Class::Definition, "publish::claimed-twice", message)
-        .note("a tag can name only one image")
-        .help("give each target tags of its own; `--publish=buildx` leaves the tag to the target that finishes last")
+    Diagnostic::information("publish::revision", message)
+        .note("later runs compare their commit with it before they move mutable tags")
 }
 
 /// What a run that ends before the build has found.
@@ -144,10 +137,16 @@ pub(super) fn preflight(
     publications: &BTreeMap<TargetName, Publication>,
     standings: &BTreeMap<TargetName, Vec<Standing>>,
 ) -> Diagnostic {
-    let mut notice = Diagnostic::information(
-        "publish::preflight",
-        "nothing prevents this run from publishing",
-    );
+    let unseen = standings.values().flatten();
+    let unseen = unseen
+        .filter(|standing| matches!(standing, Standing::Unreachable(_) | Standing::Failing(_)));
+    let message = match unseen.count() {
+        0 => "nothing prevents this run from publishing",
+        _ => {
+            "nothing that rbake can see prevents this run from publishing, but it could not look at all registries"
+        }
+    };
+    let mut notice = Diagnostic::information("publish::preflight", message);
     for (target, publication) in publications {
         let standings = standings.get(target).map_or(&[][..], Vec::as_slice);
         for (image, standing) in publication.images.iter().zip(standings) {
@@ -217,7 +216,10 @@ fn guarantees_off(problem: Diagnostic) -> Diagnostic {
 /// What users should know about the tags of a run.
 pub(super) fn about(reports: &[TagReport]) -> Vec<Diagnostic> {
     let mut notices = Vec::new();
-    for report in reports {
+    // The reports are in the order in which images became whole, which differs from run to run.
+    let mut sorted: Vec<&TagReport> = reports.iter().collect();
+    sorted.sort_by_key(|report| &report.tag);
+    for report in sorted {
         let tag = report.tag.familiar();
         match &report.end {
             TagEnd::Set {
@@ -254,15 +256,15 @@ fn held(reports: &[TagReport]) -> Option<Diagnostic> {
         _ => None,
     });
     let run = waiting.next()?;
-    let (tags, wait) = match waiting.count() {
-        0 => ("1 tag".to_owned(), "waits"),
-        more => (format!("{} tags", more + 1), "wait"),
+    let (tags, wait, them) = match waiting.count() {
+        0 => ("1 tag".to_owned(), "waits", "it"),
+        more => (format!("{} tags", more + 1), "wait", "them"),
     };
     let message = format!("run {run} is held: {tags} {wait} to be moved");
     let notice = Diagnostic::information("publish::held", message);
     Some(
         notice
-            .help(format!("`rbake promote {run}` moves them"))
+            .help(format!("`rbake promote {run}` moves {them}"))
             .help(format!("`rbake untag {run}` takes the run back")),
     )
 }

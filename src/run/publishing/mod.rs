@@ -4,6 +4,7 @@
 //! exports that rbake publishes, and takes the tags out of what the builder pushes. [`settled`](Publishing::settle) is
 //! called when a target is built, and [`finish`](Publishing::finish) when all are.
 
+mod ahead;
 mod commit;
 mod docker;
 mod hold;
@@ -37,14 +38,15 @@ use crate::publisher::{
 };
 use crate::registry::{Registries, RegistrySecurity};
 use crate::types::blocking::unblock;
-use crate::types::{Clock, Environment, ImageRepository, ImageTag, TargetName};
+use crate::types::{Clock, Environment, TargetName};
 
+pub(crate) use ahead::refusals;
 pub(super) use commit::PublishedCommit;
 use commit::published_commit;
 pub(crate) use commit::{current_commit, history};
 pub(super) use hold::{TagsWait, check_pushers, pushes_tags};
 use late::LatePush;
-pub(super) use messages::{by_outputs, nothing_to_gate, nothing_to_publish};
+pub(super) use messages::{by_outputs, nothing_to_gate, nothing_to_publish, other_revision};
 pub(super) use publication::{Publication, PublicationRules};
 pub(super) use settle::{BuiltTarget, Settled};
 use turns::PushTurns;
@@ -171,24 +173,6 @@ pub(super) async fn commit_of(
     published_commit(environment, withheld, events).await
 }
 
-/// Reports tags that several targets claim. With buildx, the target that finishes last gets the tag.
-fn claimed_twice(images: &[ImageToPublish]) -> Diagnostics {
-    let mut claims: BTreeMap<(&ImageRepository, &ImageTag), Vec<&TargetName>> = BTreeMap::new();
-    for image in images {
-        for (tag, _) in &image.tags {
-            let targets = claims.entry((&image.repository, tag)).or_default();
-            targets.extend(image.target.as_ref());
-            targets.dedup();
-        }
-    }
-    let twice = claims.into_iter().filter(|(_, targets)| targets.len() > 1);
-    Diagnostics(
-        twice
-            .map(|((repository, tag), targets)| messages::claimed_twice(repository, tag, &targets))
-            .collect(),
-    )
-}
-
 /// What publishing works with.
 pub(super) struct PublishTools<'a> {
     pub(super) wishes: &'a PublishWishes,
@@ -206,7 +190,7 @@ impl Publishing {
     /// Looks at the registries of `publications`.
     ///
     /// # Errors
-    /// A registry does not let rbake push, or two targets claim one tag. All problems are reported.
+    /// A registry does not let rbake push, or mutable tags cannot wait as the user wants. All problems are reported.
     pub(super) async fn begin(
         publications: &BTreeMap<TargetName, Publication>,
         tools: PublishTools<'_>,
@@ -242,9 +226,12 @@ impl Publishing {
             let of_target = looked.by_ref().take(publication.images.len());
             standings.insert(target.clone(), of_target.collect::<Vec<_>>());
         }
-        let mut problems = claimed_twice(&images);
-        let denied = messages::denied(publications, &standings, tools.credentials);
-        problems.0.extend(denied.0);
+        let looked = publications.iter().flat_map(|(target, publication)| {
+            let standings = standings.get(target).map_or(&[][..], Vec::as_slice);
+            let images = publication.images.iter().zip(standings);
+            images.map(move |(image, standing)| (target, image, standing))
+        });
+        let mut problems = messages::denied(looked, tools.credentials);
         let waits = if tools.wishes.gates.is_any() {
             Some(TagsWait::ForGate)
         } else {

@@ -83,7 +83,7 @@ impl Publication {
                 let names: Vec<ImageName> = names.collect();
                 Self {
                     pusher: Pusher::Docker(ImageStore::Classic),
-                    images: images(&target.spec.target, &names, None, rules)?,
+                    images: images(&target.spec.target, &names, security(None), rules)?,
                     names,
                 }
             }
@@ -107,7 +107,8 @@ impl Publication {
         if !is_ours(original) {
             return None;
         }
-        let images = images(&spec.target, &original.names, Some(original), rules)?;
+        let insecure = original.extra.get(INSECURE).map(|value| &**value);
+        let images = images(&spec.target, &original.names, security(insecure), rules)?;
         let is_insecure = |image: &ImageToPublish| image.security == RegistrySecurity::Waived;
         let pusher = if original.exporter == Exporter::Moby {
             // Only its BuildKit understands the attribute. The Engine has a setting of its own.
@@ -125,6 +126,16 @@ impl Publication {
             pusher,
             images,
         })
+    }
+
+    /// The revision that the user gives the image with an annotation, if it is not `commit`.
+    pub(in crate::run) fn other_revision(&self, commit: &CommitState) -> Option<&str> {
+        let Pusher::Builder { original, .. } = &self.pusher else {
+            return None;
+        };
+        let given = original.extra.get(&revision_key())?;
+        let is_commit = *given == commit.to_string() || given == commit.id.as_str();
+        (!is_commit).then_some(given)
     }
 
     /// Changes `target` so that it pushes nothing yet.
@@ -239,19 +250,21 @@ impl Tags {
     }
 }
 
+/// How a registry may be reached by the value of `registry.insecure`.
+pub(super) fn security(insecure: Option<&str>) -> RegistrySecurity {
+    match insecure.and_then(strconv::parse_bool) {
+        Some(true) => RegistrySecurity::Waived,
+        _ => RegistrySecurity::Required,
+    }
+}
+
 /// The image of `target` in each repository of `names`. `None` if a name is not that of a tag, or there are none.
-/// `export` says whether the registry may be reached without TLS.
-fn images(
+pub(super) fn images(
     target: &TargetName,
     names: &[ImageName],
-    export: Option<&SolveExport>,
+    security: RegistrySecurity,
     rules: PublicationRules<'_>,
 ) -> Option<Vec<ImageToPublish>> {
-    let insecure = export.and_then(|export| export.extra.get(INSECURE));
-    let security = match insecure {
-        Some(value) if strconv::parse_bool(value) == Some(true) => RegistrySecurity::Waived,
-        _ => RegistrySecurity::Required,
-    };
     let mut images: Vec<ImageToPublish> = Vec::new();
     for name in names {
         let reference = name.reference();
@@ -280,10 +293,14 @@ fn images(
 /// Records the commit in the index of the image that `export` makes, if it has one.
 fn record_commit(export: &mut SolveExport, spec: &SolveSpec, rules: PublicationRules<'_>) {
     if let Some(commit) = rules.commit.filter(|_| has_index(spec, export)) {
-        let key = format!("annotation-index.{REVISION}");
-        let annotation = export.extra.entry(key);
+        let annotation = export.extra.entry(revision_key());
         annotation.or_insert_with(|| commit.to_string());
     }
+}
+
+/// The attribute of an export that records the commit.
+fn revision_key() -> String {
+    format!("annotation-index.{REVISION}")
 }
 
 /// Whether rbake can push what `export` makes: by an exporter for images, which was not asked for another way.

@@ -3,6 +3,7 @@
 mod gates;
 mod limits;
 mod paths;
+mod preflight;
 mod print;
 mod privileges;
 mod refused;

@@ -128,7 +128,8 @@ fn privileges_that_do_not_exist_or_are_missing() {
 
 #[test]
 fn wrong_values_of_overrides_are_shown_in_their_flags() {
-    assert_session!(definition("target \"web\" {}\n").session(&[
+    let project = definition("target \"web\" {}\n").file("Dockerfile", "FROM scratch\n");
+    assert_session!(project.session(&[
         "--print web --set web.platform=nonsense/a/b/c",
         "--print web --set web.shm-size=big",
         "--print web --set web.ulimits=nofiles=1",

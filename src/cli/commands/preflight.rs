@@ -1,0 +1,90 @@
+//! Checks a plan before it is built, and finds everything at once that is wrong on this machine. With `--preflight-only`, the
+//! registries that refuse a push are added to these problems; without them, a run looks at registries when it has a builder.
+
+use tokio_util::sync::CancellationToken;
+
+use super::privileges;
+use crate::cli::signals::Signals;
+use crate::credential::{Provider, ProviderOptions};
+use crate::diag::Diagnostics;
+use crate::files::Resolver;
+use crate::plan::entitlements::Allowed;
+use crate::plan::{self, Plan, SharedTags};
+use crate::publish::settings::PublishMode;
+use crate::registry::Registries;
+use crate::run::{self, PublishWishes};
+use crate::types::{Clock, Environment};
+
+/// The check of a plan.
+pub(super) struct Check<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) publish: &'a PublishWishes,
+    pub(super) allowed: &'a Allowed,
+    pub(super) environment: &'a Environment,
+    pub(super) paths: &'a Resolver,
+    pub(super) signals: &'a Signals,
+}
+
+impl Check<'_> {
+    /// Adds to `found` what only matters if the plan is built. Blocking; registries have a limited time.
+    pub(super) fn all(&self, found: &mut Diagnostics) {
+        let (plan, environment) = (self.plan, self.environment);
+        found.0.append(&mut self.values().0);
+        // Nothing is read or asked of anyone in the name of a user who has not agreed to what the definition wants. But
+        // if a context does not exist, that is reported before the user is asked to grant access to it.
+        let only_checks = self.publish.preflight_only;
+        let looks = (only_checks || found.has_errors())
+            && privileges::are_granted(plan, self.allowed, environment, self.paths);
+        if looks || run::lacks_a_context(plan, self.paths) {
+            let missing = run::prepare(plan, environment, self.paths);
+            found.add_new(missing.err().unwrap_or_default());
+        }
+        if looks && only_checks && found.has_errors() {
+            self.signals.doing("looking at registries");
+            found.add_new(self.refusals());
+        }
+    }
+
+    /// What is wrong in the plan itself.
+    fn values(&self) -> Diagnostics {
+        let shared = match self.publish.settings.mode {
+            PublishMode::Rbake => SharedTags::Refused {
+                untagged: &self.publish.gates.images,
+            },
+            PublishMode::Buildx => SharedTags::LastWins,
+        };
+        let mut found = plan::unsupported(self.plan);
+        let mut values = plan::check_build(self.plan, self.environment, shared);
+        found.0.append(&mut values.0);
+        found
+            .0
+            .append(&mut run::check(self.plan, self.environment).0);
+        found
+    }
+
+    /// The registries to which rbake may not push.
+    fn refusals(&self) -> Diagnostics {
+        let (plan, environment) = (self.plan, self.environment);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        // The problems that are known already are reported in any case.
+        let Ok(runtime) = runtime else {
+            return Diagnostics::default();
+        };
+        let credentials = Provider::new(ProviderOptions {
+            environment,
+            clock: Clock::system(),
+            withheld: run::secret_variables(plan, environment),
+            notices: Box::new(|_| {}),
+        });
+        let clock = Clock::system();
+        let registries = Registries::new(credentials.clone(), clock, CancellationToken::new());
+        let look = run::refusals(plan, self.publish, environment, &credentials, &registries);
+        let found = runtime.block_on(look);
+        // A credential helper may still be waiting for an answer that nobody needs any more.
+        Provider::end_helpers(&credentials);
+        runtime.shutdown_background();
+        found
+    }
+}
