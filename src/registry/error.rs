@@ -30,6 +30,11 @@ impl RegistryError {
         matches!(self.fault, RegistryFault::Stopped)
     }
 
+    /// Whether an API beside that of the registry denied it, which may want another credential.
+    pub(crate) fn is_denied_by_api(&self) -> bool {
+        self.act == RegistryAct::ListVersions && self.fault.is_denial()
+    }
+
     /// Whether no server answered, or not as a registry does. Then the registry may be reachable only for the builder.
     pub(crate) fn is_unreachable(&self) -> bool {
         fn is(fault: &RegistryFault) -> bool {

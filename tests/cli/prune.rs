@@ -313,4 +313,5 @@ fn a_registry_that_does_not_answer_is_reported() {
     let output = project.rbake(&["prune", "images", "127.0.0.1:1/a/b"]);
     assert_eq!(output.code, Some(5), "{output}");
     assert!(output.stderr.contains("prune::failed"), "{output}");
+    assert!(output.stderr.contains("check the network"), "{output}");
 }

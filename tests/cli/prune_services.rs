@@ -200,9 +200,10 @@ fn a_prune_that_is_killed_at_any_deletion_is_ended_by_the_next(kind: ServiceKind
     for step in 0..2 {
         let (service, project) = site(kind);
         let before = service.state().content.manifests.len();
-        let what = match after {
-            false => Interference::SilenceBefore,
-            true => Interference::SilenceAfter,
+        let what = if after {
+            Interference::SilenceAfter
+        } else {
+            Interference::SilenceBefore
         };
         let reached = service.interfere(questions(kind) + step, what, FakeService::is_deletion);
         let repository = service.repository();
@@ -245,6 +246,27 @@ fn wrong_keys_are_reported_before_anything_is_written(
     assert!(text.join(" ").contains(expected), "{output}");
     let log = service.state().log.join("\n");
     assert!(!log.contains("PUT"), "{log}");
+}
+
+#[test_case(Ecr; "amazon")]
+#[test_case(Gitlab; "gitlab")]
+#[test_case(DockerHub; "docker hub")]
+fn a_repository_that_does_not_exist_and_a_missing_login_are_reported(kind: ServiceKind) {
+    let (service, project) = site(kind);
+    let typo = format!("{}/acme/wbe", service.host());
+    let output = project.rbake(&words(&typo, &["--yes"]));
+    assert_eq!(output.code, Some(5), "{output}");
+    assert!(
+        output.stderr.contains("the repository does not exist"),
+        "{output}"
+    );
+    assert!(output.stderr.contains("check the name"), "{output}");
+
+    let output = prune(&service, &project.docker_config("{}"), &["--yes"]);
+    assert_eq!(output.code, Some(5), "{output}");
+    let login = format!("`docker login {}`", service.host());
+    assert!(output.stderr.contains(&login), "{output}");
+    assert_eq!(service.state().content.tags.len(), 6);
 }
 
 #[test]

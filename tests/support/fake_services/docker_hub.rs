@@ -33,9 +33,10 @@ pub(super) fn answer(asked: &Asked, state: &mut ServiceState, address: SocketAdd
             if content.is_tagged(name) || content.has_parent(name) {
                 return refusal(403, "DENIED");
             }
-            match content.delete(name) {
-                true => Answer::empty(202),
-                false => refusal(404, "MANIFEST_UNKNOWN"),
+            if content.delete(name) {
+                Answer::empty(202)
+            } else {
+                refusal(404, "MANIFEST_UNKNOWN")
             }
         }
         _ => content.answer(asked, rest),

@@ -127,10 +127,10 @@ fn signed(asked: &Asked) -> String {
     };
     let hash = |bytes: &[u8]| hex::encode(Sha256::digest(bytes));
     let names = "content-type;host;x-amz-date;x-amz-security-token;x-amz-target";
-    let headers: String = names
-        .split(';')
-        .map(|name| format!("{name}:{}\n", asked.header(name)))
-        .collect();
+    let mut headers = String::new();
+    for name in names.split(';') {
+        headers.extend([name, ":", asked.header(name), "\n"]);
+    }
     let request = format!(
         "POST\n{}\n\n{headers}\n{names}\n{}",
         asked.path,

@@ -41,8 +41,9 @@ fn delete(name: &str, state: &mut ServiceState) -> Answer {
     if content.has_parent(name) {
         return refusal(409, "MANIFEST_REFERENCED_IN_LIST");
     }
-    match content.delete(name) {
-        true => Answer::empty(202),
-        false => refusal(404, "MANIFEST_UNKNOWN"),
+    if content.delete(name) {
+        Answer::empty(202)
+    } else {
+        refusal(404, "MANIFEST_UNKNOWN")
     }
 }

@@ -22,7 +22,7 @@ const DAY: u64 = 24 * 60 * 60;
 #[command(
     name = "rbake prune",
     about = "Delete images or caches that nobody needs any more from registries",
-    long_about = "Delete images or caches that nobody needs any more from registries. Without `--yes`, it only shows what it would delete.",
+    long_about = "Delete images or caches that nobody needs any more from registries. Without `--yes`, it only shows what it would delete. It deletes from distribution and from the registries of GitHub, GitLab, Google, Amazon (ECR) and Docker Hub.",
     max_term_width = 100
 )]
 pub(super) struct PruneArgs {

@@ -8,6 +8,7 @@ use crate::pruner::{
 };
 use crate::publish::journal::RunId;
 use crate::types::causes::in_one_line;
+use crate::types::reference::DOCKER_HUB;
 use crate::types::{Digest, ImageRepository};
 
 /// The most items that a message lists.
@@ -37,16 +38,12 @@ pub(super) fn of_plan(repository: &ImageRepository, failure: PlanFailure) -> Dia
     match failure {
         PlanFailure::Closed(read) => closed(repository, &read),
         PlanFailure::Error(error) => failed(repository, &error),
-        PlanFailure::Unread { error, login } => {
-            let problem = failed(repository, &error);
-            match &error {
-                PruneError::NoRepository => problem.help(
-                    "check the name and the login: without one, a private repository looks as if it did not exist",
-                ),
-                PruneError::Registry(error) if error.fault.is_denial() => problem.help(login),
-                _ => problem,
+        PlanFailure::Unread { error, login } => match &error {
+            PruneError::Registry(denied) if denied.is_denied_by_api() => {
+                failed_with(repository, &error).help(login)
             }
-        }
+            _ => failed(repository, &error),
+        },
     }
 }
 
@@ -84,9 +81,30 @@ fn failed(repository: &ImageRepository, error: &PruneError) -> Diagnostic {
     if let PruneError::Setting(error) = error {
         return of_settings(error);
     }
+    let problem = failed_with(repository, error);
+    match error {
+        PruneError::NoRepository => problem.help(
+            "check the name and the login: without one, a private repository looks as if it did not exist",
+        ),
+        PruneError::Registry(error) if error.fault.is_denial() => {
+            let login = match repository.domain() {
+                DOCKER_HUB => "docker login".to_owned(),
+                domain => format!("docker login {domain}"),
+            };
+            problem.help(format!("`{login}` tells rbake who you are"))
+        }
+        PruneError::Registry(error) if error.is_unreachable() => {
+            problem.help("check the network and the name of the registry, and repeat the command")
+        }
+        _ => problem.help("the same command tries again"),
+    }
+}
+
+/// The message about `error`, without help.
+fn failed_with(repository: &ImageRepository, error: &PruneError) -> Diagnostic {
     let message = format!("{}: {}", repository.familiar(), in_one_line(error));
     Diagnostic::error(Class::Publish, "prune::failed", message)
-        .help("nothing was deleted from this repository; the same command tries again")
+        .note("nothing was deleted from this repository")
 }
 
 pub(super) fn of_begin(repository: &ImageRepository, error: &PruneError) -> Diagnostic {

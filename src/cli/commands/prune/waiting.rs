@@ -28,7 +28,12 @@ pub(super) fn with_notes<'a, T>(
                 () = sleep(pause) => {
                     let (phase, done, total) = watch.now();
                     let phase = phase.text();
-                    screen.note(&format!("{repository}: {phase} ({done} of {total})"));
+                    // Before the first answer, the number is not known.
+                    let count = match total {
+                        0 => String::new(),
+                        total => format!(" ({done} of {total})"),
+                    };
+                    screen.note(&format!("{repository}: {phase}{count}"));
                     pause = (pause * 2).min(LONGEST);
                 }
             }
