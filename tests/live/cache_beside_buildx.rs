@@ -115,6 +115,10 @@ impl Shared {
 }
 
 /// Exports and builds with both programs, and prints the table.
+#[expect(
+    clippy::print_stderr,
+    reason = "the table is for those who read the output of the tests"
+)]
 async fn beside(shared: &Shared, cache: impl Fn(Baker) -> String) -> Vec<TargetSteps> {
     let mut all = Vec::new();
     for (baker, attempts) in [
@@ -143,7 +147,7 @@ async fn beside(shared: &Shared, cache: impl Fn(Baker) -> String) -> Vec<TargetS
         let (target, all) = (row.target, row.rbake.len());
         writeln!(table, "{target:<10} {all:>6} {rbake:>18} {buildx:>19}").unwrap();
     }
-    eprint!("{table}");
+    eprintln!("{}", table.trim_end());
     rows
 }
 
