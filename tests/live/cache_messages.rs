@@ -5,7 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 
 use crate::support::buildkitd::Buildkitd;
-use crate::support::distribution::RegistryContents;
+use crate::support::distribution::{DistributionRegistry, RegistryContents, Version};
 use crate::support::peers;
 use crate::support::private_registry::PrivateRegistry;
 use crate::support::project::{CommandOutput, TestProject};
@@ -181,4 +181,25 @@ async fn a_cache_directory_that_does_not_exist_yet_is_a_note_and_a_broken_one_a_
     let quiet = project.rbake(&["--progress", "quiet"]);
     assert!(quiet.stderr.contains("[project]/broken"), "{quiet}");
     assert!(!quiet.stderr.contains("[project]/none"), "{quiet}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn a_registry_that_refuses_the_form_of_a_cache_is_explained() {
+    let registry = DistributionRegistry::start(Version::V3);
+    let builder = Buildkitd::start_with_images().await;
+    let entry = |form: &str| format!("\"type=registry,ref={}/a:c{form}\"", registry.address);
+    let output = project(&builder, "", &entry(",image-manifest=false")).rbake(&[]);
+    assert_eq!(output.code, Some(1), "{output}");
+    says(
+        &output,
+        &["blob unknown to registry", "remove this attribute"],
+    );
+    let output = project(&builder, "", &entry("")).rbake(&[]);
+    assert_eq!(output.code, Some(0), "{output}");
+    // The older version accepts it.
+    let older = DistributionRegistry::start(Version::V2);
+    let entry = entry(",image-manifest=false").replace(&registry.address, &older.address);
+    let output = project(&builder, "", &entry).rbake(&[]);
+    assert_eq!(output.code, Some(0), "{output}");
 }

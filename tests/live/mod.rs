@@ -42,3 +42,4 @@ mod shells;
 mod site;
 mod tls;
 mod uploads;
+mod whole_cache;

@@ -4,11 +4,15 @@ use super::config::CannotSplit;
 use super::place::PlaceError;
 use super::{SharedCache, ignores_errors};
 use crate::diag::{Class, Diagnostic};
+use crate::golang::strconv;
 use crate::outcome::SolveFailure;
 use crate::run::refusal;
 use crate::run::shared_context::SharedContext;
 use crate::types::causes::in_one_line;
 use crate::types::secret::redact_urls;
+
+/// The attribute that says whether a cache is an image, or an index of layers.
+const IMAGE_MANIFEST: &str = "image-manifest";
 
 /// The problem of an export that failed. It is a warning if all targets ignore errors of the export.
 pub(super) fn failed(
@@ -29,7 +33,23 @@ pub(super) fn failed(
     } else {
         Diagnostic::error(Class::Build, "run::cache-export", message)
     };
+    let problem = with_form_help(problem, cache, &failure);
     with_help(problem, failure).note("the results of the targets are not affected")
+}
+
+/// What distribution v3 answers to the index of a cache: its entries are layers, which are not manifests.
+const NOT_A_MANIFEST: &str = "blob unknown to registry";
+
+/// Adds help if the registry refuses the form of the cache.
+fn with_form_help(problem: Diagnostic, cache: &SharedCache, failure: &SolveFailure) -> Diagnostic {
+    let form = cache.cache.extra.get(IMAGE_MANIFEST);
+    let is_index = form.and_then(|value| strconv::parse_bool(value)) == Some(false);
+    if is_index && failure.message.contains(NOT_A_MANIFEST) {
+        return problem.help(
+            "this registry does not accept caches with `image-manifest=false`: remove this attribute",
+        );
+    }
+    problem
 }
 
 /// The note that the steps of a failed build were not exported. That is never why a run fails.
