@@ -5,7 +5,7 @@
 //! has sent where, so it needs two and one. It also repeats failed requests as the registry asks for it.
 //!
 //! All bytes pass through rbake. With a builder on another machine they would take a long way, so such a builder pushes itself.
-//! [`BlobPlaces`] knows which repository has which blob, [`BuiltImage`] what an image consists of, [`send`] sends it.
+//! [`BlobPlaces`] knows which repository has which blob, [`BuiltImage`] what an image consists of, [`send()`] sends it.
 
 mod contents;
 mod image;
