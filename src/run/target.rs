@@ -129,6 +129,7 @@ impl TargetRun {
                     first,
                     spec: &spec,
                     sessions: &sessions,
+                    base_images: &self.ready.places.images,
                     events: &events,
                     shared: &self.shared,
                 };

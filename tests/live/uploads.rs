@@ -272,6 +272,32 @@ async fn the_builder_pushes_a_base_image_that_it_has_not_downloaded() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
+async fn layers_of_a_base_image_in_the_same_registry_are_mounted() {
+    let place = Place::new().await;
+    let base = Buildkitd::start_with_images().await;
+    place.write_more(LAYERS);
+    let first = Release::of(&place.project.commit("base"), 1);
+    let tags = format!("a.tags={}/team/base:1", place.proxy.address());
+    place.publish(&first, &base, &["--set", &tags]);
+    let layers = place.layers("team/base", "1").await;
+
+    let empty = Buildkitd::start_with_images().await;
+    let from = format!("FROM {}/team/base:1\n", place.proxy.address());
+    place.write_more(&format!("{from}RUN head -c 700000 /dev/urandom > /three\n"));
+    let second = Release::of(&place.project.commit("image"), 2);
+    place.proxy.clear().await;
+    place.publish(&second, &empty, &[]);
+    let log = place.proxy.log();
+    let all = place.layers("team/a", "latest").await;
+    assert_eq!(all[..3], layers);
+    let sent = sent_blobs(&log);
+    let is_sent = layers.iter().any(|layer| sent.contains(layer));
+    assert!(!is_sent, "{}", lines(&log));
+    assert_eq!(sent.iter().filter(|blob| **blob == all[3]).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn a_changed_image_sends_only_what_changed() {
     let place = Place::new().await;
     let builder = Buildkitd::start_with_images().await;

@@ -67,6 +67,10 @@ pub(super) async fn export(
     let to = UploadTarget {
         repository,
         is_new: there.is_none(),
+        base: work
+            .solves
+            .iter()
+            .find_map(|solve| uploads::base_at(repository.name(), &solve.ready.places.images)),
         places: &shared.blobs,
         contents: &BuilderContents(&shared.engine),
         progress: &progress,

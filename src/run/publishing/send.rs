@@ -90,6 +90,7 @@ impl Publishing {
         let to = UploadTarget {
             repository: &repository,
             is_new,
+            base: uploads::base_at(&to.repository, built.base_images),
             places: blobs,
             contents,
             progress: &progress,

@@ -19,7 +19,7 @@ use crate::publisher::{
 use crate::registry::{RawManifest, TagOrDigest};
 use crate::run::shared_context::SharedContext;
 use crate::run::uploads::BuilderContents;
-use crate::types::{Digest, ImageTag, TargetName};
+use crate::types::{Digest, ImageTag, Reference, TargetName};
 
 /// How the first solve of a target exports its image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub(in crate::run) struct BuiltTarget<'a> {
     pub(in crate::run) first: FirstExport,
     pub(in crate::run) spec: &'a SolveSpec,
     pub(in crate::run) sessions: &'a Sessions,
+    /// The images that the Dockerfile names.
+    pub(in crate::run) base_images: &'a [Reference],
     /// Where the progress of the target goes.
     pub(in crate::run) events: &'a EventSink,
     pub(in crate::run) shared: &'a SharedContext,

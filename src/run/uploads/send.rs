@@ -8,7 +8,7 @@ use crate::publisher::ContentReader as _;
 use crate::registry::{
     BlobSize, RegistryError, RegistryFault, RemoteRepository, SentBlob, TagOrDigest,
 };
-use crate::types::ImageRepository;
+use crate::types::{ImageRepository, Reference};
 
 /// The blobs that are sent at the same time to one repository. The registry's connection has limits of its own.
 const AT_ONCE: usize = 16;
@@ -38,9 +38,23 @@ pub(in crate::run) struct UploadTarget<'a> {
     pub(in crate::run) repository: &'a RemoteRepository,
     /// Whether the repository has probably nothing yet.
     pub(in crate::run) is_new: bool,
+    /// A repository of the same registry that may have large blobs of which nothing is known: that of the base image.
+    pub(in crate::run) base: Option<ImageRepository>,
     pub(in crate::run) places: &'a BlobPlaces,
     pub(in crate::run) contents: &'a BuilderContents<'a>,
     pub(in crate::run) progress: &'a UploadProgress<'a>,
+}
+
+/// The repository of the last image of `images` at the registry of `to`, except `to`. The last image that a Dockerfile names
+/// is mostly the base of its result.
+pub(in crate::run) fn base_at(
+    to: &ImageRepository,
+    images: &[Reference],
+) -> Option<ImageRepository> {
+    let repositories = images.iter().map(ImageRepository::of);
+    repositories
+        .filter(|image| image.domain() == to.domain() && image != to)
+        .next_back()
 }
 
 /// Sends `image` to a repository, by its digest. Manifests come after what they name.
@@ -123,6 +137,8 @@ impl UploadTarget<'_> {
             return Ok(());
         }
         // Many registries answer this like a mount if the repository has the blob already, because a run was interrupted.
+        // An answer that does not mount has begun the upload, so the question costs nothing.
+        let from = from.or_else(|| self.base.clone());
         let from = from.unwrap_or_else(|| self.repository.name().clone());
         self.progress.expect(blob.size);
         let handed = |bytes| self.progress.sent(&blob.digest, bytes);
