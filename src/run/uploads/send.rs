@@ -51,10 +51,8 @@ pub(in crate::run) fn base_at(
     to: &ImageRepository,
     images: &[Reference],
 ) -> Option<ImageRepository> {
-    let repositories = images.iter().map(ImageRepository::of);
-    repositories
-        .filter(|image| image.domain() == to.domain() && image != to)
-        .next_back()
+    let mut repositories = images.iter().map(ImageRepository::of);
+    repositories.rfind(|image| image.domain() == to.domain() && image != to)
 }
 
 /// Sends `image` to a repository, by its digest. Manifests come after what they name.
@@ -156,5 +154,23 @@ impl UploadTarget<'_> {
             }
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    #[test_case(&["ghcr.io/acme/node", "ghcr.io/acme/base:1"], Some("ghcr.io/acme/base"); "the last one")]
+    #[test_case(&["ghcr.io/acme/base", "python:3"], Some("ghcr.io/acme/base"); "another registry")]
+    #[test_case(&["ghcr.io/acme/web:old"], None; "the repository itself")]
+    #[test_case(&[], None; "none")]
+    fn the_base_image_is_the_last_one_of_the_registry(images: &[&str], expected: Option<&str>) {
+        let reference = |name: &str| name.parse::<Reference>().unwrap();
+        let images: Vec<Reference> = images.iter().map(|name| reference(name)).collect();
+        let to = ImageRepository::of(&reference("ghcr.io/acme/web"));
+        let found = base_at(&to, &images).map(|base| base.to_string());
+        assert_eq!(found.as_deref(), expected);
     }
 }
