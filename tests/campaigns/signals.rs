@@ -251,7 +251,10 @@ impl Case {
 fn is_summed_up(ended: &Ended) -> bool {
     let text = &ended.stderr;
     let summary = text.contains(" of 1 target built in ") && text.contains("cancelled: default");
-    summary || text.contains("interrupted before anything was built")
+    // The cache is exported after the target.
+    let only_cache = text.contains("1 target built in ")
+        && text.contains("the cache of `default` was not exported to ");
+    summary || only_cache || text.contains("interrupted before anything was built")
 }
 
 // How long a run takes while others run at the same time. The first round fetches the base image.
