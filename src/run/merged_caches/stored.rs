@@ -111,7 +111,8 @@ impl CacheFacts {
         let branch = first(&["GITHUB_HEAD_REF", "GITHUB_REF_NAME", "CI_COMMIT_REF_NAME"]);
         let targets: Vec<&str> = targets.iter().map(TargetName::as_str).collect();
         let now = Timestamp::try_from(clock.now()).unwrap_or_default();
-        let now = Timestamp::from_second(now.as_second()).unwrap_or_default();
+        // Pull requests are ordered by it, and several may be built within a second.
+        let now = Timestamp::from_millisecond(now.as_millisecond()).unwrap_or_default();
         let mut facts = BTreeMap::from([(TARGETS, targets.join(",")), (CREATED, now.to_string())]);
         facts.extend(branch.map(|branch| (BRANCH, branch)));
         facts.extend(pull.map(|pull| (PULL_REQUEST, pull)));
