@@ -23,8 +23,8 @@ use super::words::RegistryWords;
 use crate::credential::{Provider, RegistryClientSpec};
 use crate::types::Clock;
 
-/// The requests to one registry at the same time.
-const PARALLEL: usize = 8;
+/// The requests to one registry at the same time. They are small, so their number decides how long a run with many tags takes.
+const PARALLEL: usize = 16;
 
 /// The blobs that are streamed to one registry at the same time. They do not count as requests of [`PARALLEL`]: the
 /// source of a stream may be the same registry, and reading must not wait for writing.

@@ -180,23 +180,23 @@ async fn a_stopped_run_ends_its_requests_at_once() {
 }
 
 #[tokio::test]
-async fn at_most_eight_requests_are_under_way() {
+async fn at_most_sixteen_requests_are_under_way() {
     let registry = ScriptedRegistry::answering(vec![ScriptedAnswer::Silence]).await;
     let run = TestRun::new();
     let repository = run.repository(&registry.repository("a"));
-    let requests: Vec<_> = (0..20)
+    let requests: Vec<_> = (0..40)
         .map(|_| {
             let repository = repository.clone();
             tokio::spawn(async move { repository.tags().await })
         })
         .collect();
-    while registry.seen().len() < 8 {
+    while registry.seen().len() < 16 {
         registry.is_silent().await;
     }
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(registry.seen().len(), 8);
+    assert_eq!(registry.seen().len(), 16);
     run.stop.cancel();
     for request in requests {
         assert!(request.await.unwrap().is_err());
