@@ -205,6 +205,12 @@ async fn layers_that_an_empty_builder_has_not_downloaded_are_not_made_or_sent_ag
             request.method == Method::GET && layers.iter().any(|it| request.path.contains(it))
         };
         assert_eq!(log.iter().filter(reads).count(), 0, "{}", lines(&log));
+        if upload == "rbake" {
+            let is_pushed = log
+                .iter()
+                .any(|request| !request.is_from_rbake() && request.is_write());
+            assert!(!is_pushed, "{}", lines(&log));
+        }
     }
 }
 
@@ -247,6 +253,29 @@ async fn a_directory_of_several_targets_keeps_the_layers_of_steps_that_did_not_r
         assert_eq!(output.code, Some(0), "{output}");
         assert_eq!(layers(), *first.get_or_insert_with(layers), "{label}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn a_layer_that_the_repository_has_lost_is_sent_again() {
+    let place = Place::new().await;
+    let builder = Buildkitd::start_with_images().await;
+    let first = Release::of(&place.project.commit("one"), 1);
+    place.write_more(LAYERS);
+    place.publish(&first, &builder, &[]);
+    let layers = place.layers("team/a", "latest").await;
+    for repository in ["team/a", "team/cache"] {
+        let path = format!("/v2/{repository}/blobs/{}", layers[2]);
+        let url = format!("http://{}{path}", place.registry.address);
+        let deleted = reqwest::Client::new().delete(url).send().await.unwrap();
+        assert_eq!(deleted.status().as_u16(), 202);
+    }
+    place.write_more(&format!("{LAYERS}LABEL changed=1\n"));
+    let second = Release::of(&place.project.commit("two"), 2);
+    place.publish(&second, &builder, &[]);
+    // It is whole again.
+    assert_eq!(place.layers("team/a", "latest").await, layers);
+    place.contents().assert_whole("team/cache", "main").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,7 @@ use crate::event::EventKind;
 use crate::registry::RawManifest;
 use crate::run::merged_caches::{ImageAtImport, ImportLook};
 use crate::run::shared_context::SharedContext;
-use crate::types::{Digest, ImageName, ImageRepository};
+use crate::types::{Digest, ImageRepository};
 
 /// The most time that a build waits for a look. Where only the builder reaches the registry, it costs this time.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -104,24 +104,6 @@ impl CacheImports {
     }
 }
 
-impl CacheImports {
-    /// The caches that targets of this run import, by repository. They were there before the build.
-    pub(in crate::run) fn all_seen(&self) -> Vec<(ImageRepository, RawManifest)> {
-        let looks = self.looks.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = looks.iter().filter_map(|(reference, look)| {
-            let ImportLook::Cache(cache) = look.get()? else {
-                return None;
-            };
-            let name: ImageName = reference.parse().ok()?;
-            Some((
-                ImageRepository::of(name.reference()),
-                cache.manifest.clone(),
-            ))
-        });
-        seen.collect()
-    }
-}
-
 /// Looks at `cache`, if it is in a registry and no other target has done so.
 async fn look(shared: &Arc<SharedContext>, cache: &SolveCache) -> ImportLook {
     let Some(shown) = reference(cache) else {
@@ -132,8 +114,16 @@ async fn look(shared: &Arc<SharedContext>, cache: &SolveCache) -> ImportLook {
         let look = ImportLook::at(cache, &shared.registries);
         let look = tokio::time::timeout(LOOK_TIMEOUT, look).await;
         let look = look.unwrap_or_default();
-        if let ImportLook::Image(image) = &look {
-            tokio::spawn(warn_of_image(Arc::clone(shared), shown, image.clone()));
+        match (&look, &cache.image) {
+            (ImportLook::Image(image), _) => {
+                tokio::spawn(warn_of_image(Arc::clone(shared), shown, image.clone()));
+            }
+            (ImportLook::Cache(found), Some(image)) => {
+                // An image can mount them from there.
+                let repository = ImageRepository::of(image.reference());
+                shared.blobs.note(&repository, &found.layers());
+            }
+            _ => {}
         }
         look
     };

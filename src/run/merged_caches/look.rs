@@ -1,8 +1,10 @@
 //! A look at a cache before it is imported: whether it is one, and whether it has further parts.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
-use super::content::{Descriptors, further_parts};
+use super::content::{Descriptors, further_parts, layers_of};
 use super::place::{CachePlace, PlaceError};
 use crate::engine::spec::SolveCache;
 use crate::registry::{RawManifest, Registries};
@@ -43,6 +45,13 @@ pub(in crate::run) struct CacheAtImport {
 pub(in crate::run) struct ImageAtImport {
     place: CachePlace,
     manifest: RawManifest,
+}
+
+impl CacheAtImport {
+    /// The layers of its first part, which its repository has.
+    pub(in crate::run) fn layers(&self) -> BTreeSet<Digest> {
+        layers_of(&self.manifest)
+    }
 }
 
 impl ImportLook {

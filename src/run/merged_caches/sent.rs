@@ -55,9 +55,6 @@ pub(super) async fn export(
     if let Some(there) = there {
         shared.blobs.note(repository.name(), &layers_of(there));
     }
-    for (repository, manifest) in shared.imports.all_seen() {
-        shared.blobs.note(&repository, &layers_of(&manifest));
-    }
     let progress = UploadProgress::new(
         &shared.events,
         format!("send-{id}"),
@@ -83,6 +80,7 @@ pub(super) async fn export(
             tracing::info!(cache = %cache.place(), %blob, "the builder exports the cache: it has not downloaded a layer");
             return Ok(SentCache::ByBuilder);
         }
+        Err(UploadError::Lost) => return Ok(SentCache::ByBuilder),
         Err(UploadError::Registry(error)) => return Err(refused(&error)),
     }
     let written = async {
@@ -94,7 +92,11 @@ pub(super) async fn export(
     };
     match written.await {
         Ok(written) => Ok(SentCache::Written(written)),
-        Err(PlaceError::Registry(error)) => Err(refused(&error)),
+        Err(PlaceError::Registry(error)) => match uploads::lost(error) {
+            UploadError::Registry(error) => Err(refused(&error)),
+            // The builder asks for each layer.
+            _ => Ok(SentCache::ByBuilder),
+        },
         Err(error) => Err(SolveFailure::new(FailureKind::Build, in_one_line(&error))),
     }
 }

@@ -56,6 +56,10 @@ impl Publishing {
                     tracing::info!(%target, %blob, "the builder pushes: it has not downloaded a layer");
                     return Ok(None);
                 }
+                Err(UploadError::Lost) => {
+                    tracing::warn!(%target, repository = %to.repository, "the builder pushes: the repository has lost a blob");
+                    return Ok(None);
+                }
                 Err(UploadError::Registry(error)) => {
                     return Err(messages::failure(target, &PublishError::from(error)));
                 }

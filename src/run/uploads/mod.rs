@@ -17,7 +17,7 @@ pub(super) use contents::BuilderContents;
 pub(super) use image::BuiltImage;
 pub(super) use places::BlobPlaces;
 pub(super) use progress::UploadProgress;
-pub(super) use send::{UploadError, UploadTarget, base_at, give_all, send};
+pub(super) use send::{UploadError, UploadTarget, base_at, give_all, lost, send};
 
 use crate::engine::endpoint::Endpoint;
 use crate::publish::settings::UploadMode;

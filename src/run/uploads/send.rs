@@ -22,6 +22,9 @@ pub(in crate::run) enum UploadError {
     /// get it.
     #[error("the builder does not have `{0}`")]
     NotAtBuilder(crate::types::Digest),
+    /// The repository has lost a blob that a manifest of it names, so it must be asked for each one.
+    #[error("the repository has lost a blob")]
+    Lost,
     /// The registry refused, or did not answer.
     #[error(transparent)]
     Registry(RegistryError),
@@ -63,9 +66,17 @@ pub(in crate::run) async fn send(
     give_all(&image.blobs, to).await?;
     for manifest in image.children.iter().chain([&image.top]) {
         let name = TagOrDigest::Digest(manifest.digest().clone());
-        to.repository.put(&name, manifest).await?;
+        to.repository.put(&name, manifest).await.map_err(lost)?;
     }
     Ok(())
+}
+
+/// The error of a manifest that the registry refused, perhaps because it lacks a blob.
+pub(in crate::run) fn lost(error: RegistryError) -> UploadError {
+    match &error.fault {
+        RegistryFault::Refused { code, .. } if code == "MANIFEST_BLOB_UNKNOWN" => UploadError::Lost,
+        _ => UploadError::Registry(error),
+    }
 }
 
 /// Makes `blobs` part of the repository. At most [`AT_ONCE`] of them are handled at the same time.
