@@ -265,10 +265,7 @@ async fn a_layer_that_the_repository_has_lost_is_sent_again() {
     place.publish(&first, &builder, &[]);
     let layers = place.layers("team/a", "latest").await;
     for repository in ["team/a", "team/cache"] {
-        let path = format!("/v2/{repository}/blobs/{}", layers[2]);
-        let url = format!("http://{}{path}", place.registry.address);
-        let deleted = reqwest::Client::new().delete(url).send().await.unwrap();
-        assert_eq!(deleted.status().as_u16(), 202);
+        place.contents().lose_blob(repository, &layers[2]).await;
     }
     place.write_more(&format!("{LAYERS}LABEL changed=1\n"));
     let second = Release::of(&place.project.commit("two"), 2);

@@ -268,6 +268,20 @@ impl RegistryContents {
         assert_eq!(answer.status(), StatusCode::CREATED);
     }
 
+    /// Removes a blob from a repository, as a faulty garbage collection does.
+    pub(crate) async fn lose_blob(&self, repository: &str, digest: &str) {
+        let request = Request::builder()
+            .method(Method::DELETE)
+            .uri(format!(
+                "http://{}/v2/{repository}/blobs/{digest}",
+                self.address
+            ))
+            .body(Full::default())
+            .unwrap();
+        let answer = self.client.request(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    }
+
     /// Uploads a blob, and returns its digest.
     pub(crate) async fn put_blob(&self, repository: &str, blob: Bytes) -> String {
         let begin = Request::builder()
