@@ -13,7 +13,7 @@ use crate::support::interrupted::Run;
 use crate::support::private_registry::PrivateRegistry;
 use crate::support::project::CommandOutput;
 use crate::support::registry_faults::Gate;
-use crate::support::registry_proxy::{ProxiedRequest, RegistryProxy, Stage, Verdict};
+use crate::support::registry_proxy::{ProxiedRequest, RegistryProxy, Stage, Verdict, lines};
 use crate::support::releases::{Release, ReleaseProject};
 
 /// A registry behind a proxy, and a project with two images in it.
@@ -72,16 +72,6 @@ impl Place {
 fn succeeds(output: CommandOutput) -> String {
     assert_eq!(output.code, Some(0), "{output}");
     output.stderr
-}
-
-fn lines(log: &[ProxiedRequest]) -> String {
-    let line = |request: &ProxiedRequest| {
-        format!(
-            "{:>3} {} {} {:?} {}\n",
-            request.number, request.method, request.path, request.status, request.agent
-        )
-    };
-    log.iter().map(line).collect()
 }
 
 fn digest_of(metadata: &Value, target: &str) -> Option<String> {

@@ -5,7 +5,7 @@ use test_case::test_case;
 
 use crate::support::buildkitd::Buildkitd;
 use crate::support::distribution::{DistributionRegistry, RegistryContents, Version};
-use crate::support::registry_proxy::{ProxiedRequest, RegistryProxy};
+use crate::support::registry_proxy::{ProxiedRequest, RegistryProxy, lines};
 use crate::support::releases::{Release, ReleaseProject};
 
 /// A registry behind a proxy, and a project with two images in it.
@@ -71,16 +71,6 @@ impl Place {
         let digest = |layer: &serde_json::Value| layer["digest"].as_str().unwrap().to_owned();
         layers.map(digest).collect()
     }
-}
-
-fn lines(log: &[ProxiedRequest]) -> String {
-    let line = |request: &ProxiedRequest| {
-        format!(
-            "{:>3} {} {} {:?} {}\n",
-            request.number, request.method, request.path, request.status, request.agent
-        )
-    };
-    log.iter().map(line).collect()
 }
 
 /// The digests of the blobs that were sent to the registry, once for each time.

@@ -387,3 +387,14 @@ pub(crate) fn delay(delay: Duration) -> Hook {
         .boxed()
     })
 }
+
+/// The requests, a line each, for messages.
+pub(crate) fn lines(log: &[ProxiedRequest]) -> String {
+    let line = |request: &ProxiedRequest| {
+        format!(
+            "{:>3} {} {} {:?} {}\n",
+            request.number, request.method, request.path, request.status, request.agent
+        )
+    };
+    log.iter().map(line).collect()
+}
