@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs the real programs that rbake is tested against, from package registries only (Go module proxy, Debian).
+# Installs the real programs that rbake is tested against, from package registries only (Go module proxy, Debian, PyPI, npm).
 #
 #   scripts/peers.sh install [NAME…]   install the programs that are missing; without names: all
 #   scripts/peers.sh check [NAME…]     print what is installed; exit with 1 if something is missing or damaged
 #   scripts/peers.sh env               print `export` lines: PATH, and RBAKE_TEST_* naming each program
-#   scripts/peers.sh images [NAME…]    make the stand-ins for images of Docker Hub (busybox frontend scanner python postgres redis)
+#   scripts/peers.sh images [NAME…]    make the stand-ins for images of Docker Hub (busybox frontend frontend_oldest scanner python postgres redis)
 #   scripts/peers.sh list              print the names of the programs
 #
 # Everything is kept in ${RBAKE_PEERS_DIR:-~/.cache/rbake/peers}, outside the checkout, and checked before each use.

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Starts the services of the live tests and keeps them running, so that plain `cargo test` can use them.
 #
-#   scripts/services.sh up [buildkit] [docker] [gha]   start them (and a registry); without names: buildkit
-#   eval "$(scripts/services.sh env)"                  set the RBAKE_TEST_* variables of programs and running services
-#   scripts/services.sh down                           stop them and remove their data
+#   scripts/services.sh up [buildkit] [docker] [gha] [kubernetes]   start them (and a registry); without names: buildkit
+#   eval "$(scripts/services.sh env)"      set the RBAKE_TEST_* variables of programs and running services
+#   scripts/services.sh down               stop them and remove their data
 #
 # Each checkout has its own, under ${RBAKE_SERVICES_DIR:-$TMPDIR/rbake-services-…}.
 set -euo pipefail
@@ -18,8 +18,8 @@ up() {
   [ $# -gt 0 ] || set -- buildkit
   for name in "$@"; do
     case $name in
-      registry | buildkit | docker | gha) ;;
-      *) die "unknown service \`$name\`" "the services are: registry buildkit docker gha" ;;
+      registry | buildkit | docker | gha | kubernetes) ;;
+      *) die "unknown service \`$name\`" "the services are: registry buildkit docker gha kubernetes" ;;
     esac
   done
   # Remove what an earlier run left.

@@ -5,6 +5,7 @@
 #   scripts/test.sh --filter TEXT    only the tests whose name contains TEXT (with live peers)
 #   scripts/test.sh --no-live        without peers; live tests are skipped, and counted
 #   scripts/test.sh --tests          only the tests
+#   scripts/test.sh --kubernetes     only the tests with a real Kubernetes, which other runs leave out: the first run builds it, 15 minutes
 #   scripts/test.sh --long           all of the campaigns of tests/campaigns/, not a twentieth; up to three hours
 #
 # The last line gives the totals. Exits with 0 only if every step passed and, with peers, no test was skipped.
@@ -18,6 +19,7 @@ CHECKS=1
 FILTER=
 TEST_LIMIT=${RBAKE_TEST_LIMIT:-3600}
 TEST_ARGS=()
+KUBERNETES=
 
 while [ $# -gt 0 ]; do
   case $1 in
@@ -30,6 +32,11 @@ while [ $# -gt 0 ]; do
       TEST_LIMIT=${RBAKE_TEST_LIMIT:-10800}
       # Show the counts that the campaigns print, although the tests pass.
       TEST_ARGS+=(--nocapture)
+      ;;
+    --kubernetes)
+      KUBERNETES=1
+      FILTER=live::kubernetes
+      CHECKS=
       ;;
     --filter)
       [ $# -ge 2 ] || die "\`--filter\` needs a text"
@@ -129,13 +136,13 @@ checks() {
   # One of the two targets is enough to find what only Linux has; scripts/cross.sh checks both.
   check "macOS" "$SCRIPTS_DIR/cross.sh" aarch64-apple-darwin
   # Each file by itself; sources are followed from the top of the checkout.
-  check "scripts" shellcheck -x scripts/*.sh scripts/lib/*.sh scripts/stand-ins/*.sh .ci/run
+  check "scripts" shellcheck -x scripts/*.sh scripts/lib/*.sh scripts/stand-ins/*.sh scripts/kubernetes/*.sh scripts/kubernetes/same-localhost .ci/run
 }
 
 # Installs every program that a test may need; for what is there already, only checksums are compared. A first run mostly waits
 # for downloads, so it runs in parallel with the checks.
 peers_begin() {
-  local images=(busybox frontend scanner)
+  local images=(busybox frontend frontend_oldest scanner)
   if ! docker_hub_reachable; then images+=(python postgres redis); fi
   # shellcheck disable=SC2016  # the inner shell expands these
   beside peers 0 bash -c '"$0" install && "$0" images "$@"' "$SCRIPTS_DIR/peers.sh" "${images[@]}"
@@ -146,7 +153,11 @@ live_up() {
   joined peers
   step "starting services in $SERVICES_DIR"
   mkdir -p "$SERVICES_DIR"
-  stack_up buildkit docker gha
+  if [ -n "$KUBERNETES" ]; then
+    stack_up buildkit kubernetes
+  else
+    stack_up buildkit docker gha
+  fi
   eval "$(peers_env)"
   eval "$(stack_env)"
 }
@@ -210,6 +221,8 @@ main() {
   if [ -n "$LIVE" ]; then
     peers_begin
     TEST_ARGS+=(--include-ignored)
+    # The fake cluster of the other tests is held against a real one there.
+    if [ -z "$KUBERNETES" ]; then TEST_ARGS+=(--skip live::kubernetes::real); fi
   fi
   if [ -n "$CHECKS" ]; then checks; fi
   if [ -n "$LIVE" ]; then live_up; fi
@@ -227,6 +240,7 @@ main() {
   totals
   local name
   for name in "${FAILED[@]}"; do say "FAILED: $name"; done
+  if [ -n "$LIVE" ] && [ -z "$KUBERNETES" ]; then say "left out: tests with a real Kubernetes (scripts/test.sh --kubernetes)"; fi
   printf '%s\n' "$TOTALS"
   [ ${#FAILED[@]} = 0 ]
 }

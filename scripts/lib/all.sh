@@ -29,6 +29,8 @@ _lib=$(dirname -- "${BASH_SOURCE[0]}")
 . "$_lib/debian.sh"
 # shellcheck source=scripts/lib/stand-ins.sh
 . "$_lib/stand-ins.sh"
+# shellcheck source=scripts/lib/kubernetes.sh
+. "$_lib/kubernetes.sh"
 # shellcheck source=scripts/lib/stack.sh
 . "$_lib/stack.sh"
 # shellcheck source=scripts/lib/rust.sh

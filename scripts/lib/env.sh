@@ -9,6 +9,7 @@ peer_variables() {
 RBAKE_TEST_BUILDKITD buildkit buildkitd
 RBAKE_TEST_BUILDCTL buildkit buildctl
 RBAKE_TEST_BUILDKITD_OLD buildkit-old buildkitd
+RBAKE_TEST_BUILDKITD_OLDEST buildkit-oldest buildkitd
 RBAKE_TEST_FRONTEND frontend dockerfile-frontend
 RBAKE_TEST_RUNC runc runc
 RBAKE_TEST_RUNC_NEW runc-new runc
@@ -20,8 +21,11 @@ RBAKE_TEST_REGCTL regctl regctl
 RBAKE_TEST_DOCKERD engine
 RBAKE_TEST_DOCKER_CLI docker-cli docker
 RBAKE_TEST_SHELLS shells
+RBAKE_TEST_OPENSSH openssh
 RBAKE_TEST_COMPOSE compose docker-compose
 RBAKE_TEST_GHA_CACHE gha-cache gha-cache
+RBAKE_TEST_MOTO moto moto_server
+RBAKE_TEST_AZURITE azurite azurite-blob
 RBAKE_TEST_DOCKER_CONFIG docker-config docker-config
 RBAKE_TEST_ROOTLESSKIT rootlesskit rootlesskit
 END

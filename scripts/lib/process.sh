@@ -113,9 +113,10 @@ services_stop_all() {
   done
 }
 
-# processes_below FOLDER [cwd]: prints `PID COMMAND` of each process that has FOLDER on its command line, is a container whose
-# root file system is in it, or (only with `cwd`, since it may be a person's shell) has its working directory there. Of mounts,
-# only the root file system counts: a mount that a daemon left is in the list of every process.
+# processes_below FOLDER [cwd]: prints `PID COMMAND (in DIRECTORY, parent COMMAND)` of each process that has FOLDER on its
+# command line, is a container whose root file system is in it, or (only with `cwd`, since it may be a person's shell) has its
+# working directory there. Of mounts, only the root file system counts: a mount that a daemon left is in the list of every
+# process.
 processes_below() {
   local folder=$1 cwd=${2:-} process pid name
   for process in /proc/[0-9]*; do
@@ -126,9 +127,16 @@ processes_below() {
     if [[ $name == *"$folder/"* ]] ||
       [[ -n $cwd && $(readlink "$process/cwd" 2>/dev/null)/ == "$folder/"* ]] ||
       [ -n "$(awk -v folder="$folder/" '$5 == "/" && index($0, folder)' "$process/mountinfo" 2>/dev/null)" ]; then
-      printf '%s %s\n' "$pid" "$name"
+      printf '%s %s(in %s, parent %s)\n' "$pid" "$name" "$(readlink "$process/cwd" 2>/dev/null)" "$(parent_command "$pid")"
     fi
   done
+}
+
+# parent_command PID: prints the command line of the process that started PID; a container's own name says little.
+parent_command() {
+  local parent
+  parent=$(awk '$1 == "PPid:" { print $2 }' "/proc/$1/status" 2>/dev/null) || return 0
+  printf '%s %s' "$parent" "$(tr '\0' ' ' 2>/dev/null <"/proc/$parent/cmdline")"
 }
 
 # kill_below FOLDER [cwd]: kills the processes that are left there after all have been asked to stop.

@@ -9,8 +9,8 @@
 # The order of PEER_NAMES is the order of `install` without names: the most used come first.
 
 # shellcheck disable=SC2034  # read by peers.sh
-PEER_NAMES=(buildkit runc buildx crane registry3 registry2 frontend regctl compose gha-cache docker-config runc-new engine docker-cli
-  shells buildkit-old rootlesskit)
+PEER_NAMES=(buildkit runc buildx crane registry3 registry2 frontend regctl compose gha-cache moto azurite docker-config runc-new engine
+  engine-init docker-cli shells openssh buildkit-old buildkit-oldest frontend-oldest rootlesskit)
 
 peer_function() { printf '%s_%s' "$1" "${2//-/_}"; }
 peer_known() { declare -F "$(peer_function recipe "$1")" >/dev/null; }
@@ -55,6 +55,14 @@ recipe_buildkit_old() {
 build_buildkit_old() { build_go_recipe "$1" recipe_buildkit_old; }
 probe_buildkit_old() { says " $BUILDKIT_OLD_VERSION" "$1/bin/buildkitd" --version; }
 
+about_buildkit_oldest() { echo "buildkitd $BUILDKIT_OLDEST_VERSION, about 60 s"; }
+recipe_buildkit_oldest() {
+  peer_go "$BUILDKIT_TAGS" "-X github.com/moby/buildkit/version.Version=$BUILDKIT_OLDEST_VERSION" 0 \
+    "github.com/moby/buildkit/cmd/buildkitd@$BUILDKIT_OLDEST_VERSION"
+}
+build_buildkit_oldest() { build_go_recipe "$1" recipe_buildkit_oldest; }
+probe_buildkit_oldest() { says " $BUILDKIT_OLDEST_VERSION" "$1/bin/buildkitd" --version; }
+
 about_frontend() { echo "the Dockerfile frontend of BuildKit $BUILDKIT_VERSION, about 15 s"; }
 recipe_frontend() {
   peer_go "osusergo netgo static_build" "" 0 \
@@ -62,6 +70,14 @@ recipe_frontend() {
 }
 build_frontend() { build_go_recipe "$1" recipe_frontend; }
 probe_frontend() { says dockerfile-frontend "$1/bin/dockerfile-frontend" -version; }
+
+about_frontend_oldest() { echo "the Dockerfile frontend of BuildKit $BUILDKIT_OLDEST_VERSION, about 15 s"; }
+recipe_frontend_oldest() {
+  peer_go "osusergo netgo static_build" "" 0 \
+    "github.com/moby/buildkit/frontend/dockerfile/cmd/dockerfile-frontend@$BUILDKIT_OLDEST_VERSION"
+}
+build_frontend_oldest() { build_go_recipe "$1" recipe_frontend_oldest; }
+probe_frontend_oldest() { says dockerfile-frontend "$1/bin/dockerfile-frontend" -version; }
 
 about_buildx() { echo "buildx $BUILDX_VERSION, about 90 s"; }
 recipe_buildx() {
@@ -101,6 +117,18 @@ build_registry2() {
   rm -rf -- "$1/root"
 }
 probe_registry2() { says ' 2.8' "$1/bin/registry" --version; }
+
+# The engine starts it as the first process of containers that ask for one, as those of builders do. In a folder of its own,
+# so that it can change without a new build of the engine.
+about_engine_init() { echo "Debian's tini, which Docker Engine calls docker-init"; }
+recipe_engine_init() { printf 'deb tini\n'; }
+build_engine_init() {
+  deb_unpack "$1" tini
+  mkdir -p "$1/bin"
+  mv -- "$1/root/usr/bin/tini-static" "$1/bin/docker-init"
+  rm -rf -- "$1/root"
+}
+probe_engine_init() { says 'tini version' "$1/bin/docker-init" --version; }
 
 about_runc() { echo "Debian's runc"; }
 recipe_runc() { printf 'deb runc\n'; }
@@ -167,6 +195,19 @@ build_docker_cli() {
 probe_docker_cli() { says 'Docker version' "$1/bin/docker" --version; }
 
 # The shells that have completions. Installed, not unpacked: they look for their modules and functions at fixed paths.
+about_openssh() { echo "ssh-agent, ssh-add and ssh-keygen"; }
+recipe_openssh() { printf 'installed openssh-client\n'; }
+build_openssh() {
+  local name
+  apt_install openssh-client
+  mkdir -p "$1/bin"
+  for name in ssh-agent ssh-add ssh-keygen; do
+    printf '#!/bin/sh\nexec %q "$@"\n' "$(command -v "$name")" >"$1/bin/$name"
+    chmod +x "$1/bin/$name"
+  done
+}
+probe_openssh() { says usage "$1/bin/ssh-keygen" -? && says usage "$1/bin/ssh-agent" -?; }
+
 about_shells() { echo "bash, zsh and fish"; }
 recipe_shells() { printf 'installed bash zsh fish\n'; }
 build_shells() {
@@ -194,6 +235,58 @@ recipe_gha_cache() {
 }
 build_gha_cache() { go_program "$1" gha-cache "$SCRIPTS_DIR/gha-cache" "github.com/nektos/act@$ACT_VERSION"; }
 probe_gha_cache() { says '-dir' "$1/bin/gha-cache" -h; }
+
+# The versions and hashes of moto and of what it needs are in a file of requirements. Of botocore's descriptions of services, which
+# are most of its size, moto reads those of the services that it serves.
+MOTO_SERVICES=(s3 iam sts)
+
+about_moto() { echo "moto, a server with Amazon's S3, a download of 25 MB"; }
+recipe_moto() {
+  printf 'pip\n%s\n' "${MOTO_SERVICES[*]}"
+  cat -- "$SCRIPTS_DIR/moto/requirements.txt"
+}
+build_moto() {
+  local folder
+  if ! python3 -m pip --version >/dev/null 2>&1; then apt_install python3 python3-pip; fi
+  mkdir -p "$PEERS_DIR/logs" "$1/bin"
+  quietly "$PEERS_DIR/logs/pip-moto.log" python3 -m pip install --quiet --no-deps --only-binary=:all: --require-hashes \
+    --no-compile --target "$1/lib" --requirement "$SCRIPTS_DIR/moto/requirements.txt"
+  for folder in "$1"/lib/botocore/data/*/; do
+    folder=$(basename -- "$folder")
+    if [[ " ${MOTO_SERVICES[*]} " != *" $folder "* ]]; then remove_tree "$1/lib/botocore/data/$folder"; fi
+  done
+  # It calls no other server. Some machines add their own authorities to such files, which would then count as damaged.
+  rm -f -- "$1/lib/certifi/cacert.pem"
+  cat >"$1/bin/moto_server" <<'END'
+#!/bin/sh
+here=$(dirname -- "$0")
+exec env PYTHONPATH="$here/../lib" PYTHONDONTWRITEBYTECODE=1 python3 -m moto.server "$@"
+END
+  chmod +x "$1/bin/moto_server"
+}
+probe_moto() { says '--port' "$1/bin/moto_server" --help; }
+
+# The versions and hashes of azurite and of what it needs are in npm's lock file.
+about_azurite() { echo "azurite, a server with Azure's blob storage, a download of 25 MB"; }
+recipe_azurite() {
+  printf 'npm\n'
+  cat -- "$SCRIPTS_DIR/azurite/package.json" "$SCRIPTS_DIR/azurite/package-lock.json"
+}
+build_azurite() {
+  if ! have node || ! have npm; then apt_install nodejs npm; fi
+  mkdir -p "$PEERS_DIR/logs" "$1/bin"
+  cp -- "$SCRIPTS_DIR/azurite/package.json" "$SCRIPTS_DIR/azurite/package-lock.json" "$1/"
+  quietly "$PEERS_DIR/logs/npm-azurite.log" npm ci --prefix "$1" --ignore-scripts --omit=dev --no-audit --no-fund
+  # Two thirds of the files are not programs.
+  find "$1/node_modules" -type f \( -name '*.map' -o -name '*.ts' -o -name '*.mts' -o -name '*.cts' -o -name '*.md' \) -delete
+  cat >"$1/bin/azurite-blob" <<'END'
+#!/bin/sh
+here=$(dirname -- "$0")
+exec node "$here/../node_modules/azurite/dist/src/blob/main.js" "$@"
+END
+  chmod +x "$1/bin/azurite-blob"
+}
+probe_azurite() { says 3. "$1/bin/azurite-blob" --version; }
 
 # docker/cli in the version that buildx requires.
 about_docker_config() { echo "docker/cli's reader of configurations, as in buildx $BUILDX_VERSION, about 20 s"; }

@@ -102,7 +102,7 @@ dockerd_start() {
     *) die "\`$store\` is not an image store of Docker Engine" "use \`containerd\` or \`classic\`" ;;
   esac
   if [ -n "$mirror" ]; then options+=(--registry-mirror "http://$mirror" --insecure-registry "$mirror"); fi
-  service_start "$name" env "PATH=$(peer_dir engine)/bin:$(peer_dir runc-new)/bin:$PATH" \
+  service_start "$name" env "PATH=$(peer_dir engine)/bin:$(peer_dir engine-init)/bin:$(peer_dir runc-new)/bin:$PATH" \
     unshare --net --mount -- "$SCRIPTS_DIR/own-network.sh" "$folder/resolv.conf" \
     "$(peer_dir engine)/bin/dockerd" "${options[@]}"
   pid=$(service_pid "$name")

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Starts and stops the services that live tests share, and prints their variables. Sourced after services.sh.
 
-# stack_up SERVICE…: starts some of `registry`, `buildkit`, `docker`, `gha`; first the registry, the mirror of the daemons.
+# stack_up SERVICE…: starts some of `registry`, `buildkit`, `docker`, `gha`, `kubernetes`; first the registry, the mirror of the daemons.
 stack_up() {
   local mirror wanted=" $* "
   peer_install registry3
@@ -18,6 +18,7 @@ stack_up() {
   if [[ $wanted == *" docker "* ]]; then
     peer_install runc-new
     peer_install engine
+    peer_install engine-init
     apt_install iptables iproute2 slirp4netns procps
     dockerd_start docker "${RBAKE_TEST_DOCKER_STORE:-containerd}" "$mirror"
     say "    dockerd    $(dockerd_host docker)"
@@ -30,12 +31,17 @@ stack_up() {
     gha_cache_start gha
     say "    gha cache  $(gha_cache_url gha)"
   fi
+  if [[ $wanted == *" kubernetes "* ]]; then
+    kubernetes_install
+    kubernetes_start kubernetes "$mirror"
+    say "    kubernetes $(kubernetes_config kubernetes)"
+  fi
 }
 
 # stack_images REGISTRY WANTED: pushes the images that tests build from, and with an engine also those of the example site, whose
 # tests run on it. The small ones are always ours, so that no test depends on Docker Hub's limits.
 stack_images() {
-  stand_ins_push "$1" busybox frontend scanner
+  stand_ins_push "$1" busybox frontend frontend_oldest scanner
   if [[ $2 == *" docker "* ]]; then
     if docker_hub_reachable; then
       say "    Docker Hub can be reached: python, postgres and redis come from there"
@@ -55,12 +61,17 @@ stack_env() {
     printf 'export RBAKE_TEST_DOCKER_CLASSIC_HOST=%q\n' "$(dockerd_host docker-classic)"
   fi
   if service_running gha; then printf 'export RBAKE_TEST_GHA_CACHE_URL=%q\n' "$(gha_cache_url gha)"; fi
+  if service_running kubernetes; then
+    printf 'export RBAKE_TEST_KUBECONFIG=%q\n' "$(kubernetes_config kubernetes)"
+    printf 'export RBAKE_TEST_KUBECTL=%q\n' "$(peer_dir kubernetes)/bin/kubectl"
+  fi
 }
 
 stack_down() {
   [ -d "$SERVICES_DIR" ] || return 0
   dockerd_stop docker
   dockerd_stop docker-classic
+  kubernetes_stop kubernetes
   services_stop_all
   kill_below "$SERVICES_DIR"
   remove_service_tree "$SERVICES_DIR"

@@ -10,7 +10,7 @@
 # `stand_in_NAME_build FOLDER`, which makes FOLDER/image.
 
 # shellcheck disable=SC2034  # read by peers.sh
-STAND_IN_NAMES=(busybox frontend scanner python postgres redis)
+STAND_IN_NAMES=(busybox frontend frontend_oldest scanner python postgres redis)
 
 docker_hub_reachable() {
   local code
@@ -82,17 +82,28 @@ stand_in_busybox_build() {
 
 # --- docker/dockerfile: the real Dockerfile frontend of the pinned BuildKit, built from its Go module.
 
-stand_in_frontend_tags() { printf 'docker/dockerfile:%s\n' 1 latest 1.4 1.5 1.6 1.7 1.7-labs 1-labs labs 1.26; }
+stand_in_frontend_tags() { printf 'docker/dockerfile:%s\n' 1 latest 1.7 1.7-labs 1-labs labs 1.26; }
 stand_in_frontend_recipe() {
   recipe_frontend
-  declare -f stand_in_frontend_build oci_image
+  declare -f stand_in_frontend_build frontend_image oci_image
 }
-stand_in_frontend_build() {
+stand_in_frontend_build() { frontend_image "$1" frontend; }
+
+# The frontend that Dockerfiles with the line `# syntax=docker/dockerfile:1.4` ask for does less than the newest one.
+stand_in_frontend_oldest_tags() { printf 'docker/dockerfile:%s\n' 1.6 1.5 1.4; }
+stand_in_frontend_oldest_recipe() {
+  recipe_frontend_oldest
+  declare -f stand_in_frontend_oldest_build frontend_image oci_image
+}
+stand_in_frontend_oldest_build() { frontend_image "$1" frontend-oldest; }
+
+# frontend_image FOLDER PROGRAM
+frontend_image() {
   local folder=$1 root=$1/rootfs
-  peer_install frontend
+  peer_install "$2"
   mkdir -p "$root/bin" "$root/tmp"
   chmod 1777 "$root/tmp"
-  cp -- "$(peer_dir frontend)/bin/dockerfile-frontend" "$root/bin/"
+  cp -- "$(peer_dir "$2")/bin/dockerfile-frontend" "$root/bin/"
   tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$root" -cf "$folder/rootfs.tar" .
   rm -rf -- "$root"
   oci_image "$folder" '{"Env": ["PATH=/bin"], "Entrypoint": ["/bin/dockerfile-frontend"], "Labels": {

@@ -5,6 +5,8 @@
 BUILDKIT_VERSION=v0.32.2
 # An old daemon that is still in use: rbake must detect what it lacks.
 BUILDKIT_OLD_VERSION=v0.17.3
+# The oldest daemon that rbake supports. It ignores what it does not know.
+BUILDKIT_OLDEST_VERSION=v0.12.5
 BUILDX_VERSION=v0.36.1
 CRANE_VERSION=v0.22.1
 REGCTL_VERSION=v0.11.7
@@ -16,6 +18,8 @@ MOBY_VERSION=v2.0.0-beta.24
 CONTAINERD_VERSION=v2.3.7
 # The Debian release whose docker-cli is used if no docker is in PATH.
 DOCKER_CLI_SUITE=trixie
+# A real cluster, only for `scripts/test.sh --kubernetes`.
+KUBERNETES_VERSION=v1.36.3
 COMPOSE_VERSION=v2.40.3
 ROOTLESSKIT_VERSION=v3.3.0
 ACT_VERSION=v0.2.89
