@@ -3,6 +3,7 @@
 //! An event states a fact and never tells `report` what to draw. One display model per run receives all events.
 //! Targets that share a vertex report it with equal digests, so the model counts it once.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -34,7 +35,15 @@ pub enum EventKind {
         /// All targets that will be built, in the order of the plan.
         targets: Vec<TargetName>,
     },
-    /// The solve of a target was sent to the engine.
+    /// A target that could be solved waits, because as many targets as the user allows are being solved (`--jobs`). A target that
+    /// has started may have to wait again.
+    TargetQueued {
+        /// The target that waits.
+        target: TargetName,
+        /// The most targets that are solved at once.
+        limit: NonZeroU32,
+    },
+    /// The solve of a target was sent to the engine, or the target waits no longer.
     TargetStarted {
         /// The target whose solve was sent.
         target: TargetName,

@@ -17,6 +17,7 @@ pub(crate) mod files;
 pub(crate) mod golang;
 pub mod hcl;
 pub mod outcome;
+mod placement;
 pub mod plan;
 pub(crate) mod prune;
 pub(crate) mod pruner;

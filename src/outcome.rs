@@ -19,7 +19,8 @@ pub enum TargetOutcome {
     Succeeded(Solved),
     /// The solve, or a transfer it needed, failed.
     Failed(SolveFailure),
-    /// The target was not started, because a target that it links to did not succeed.
+    /// The target was not built, because a target that it links to did not succeed. It may have begun: targets run the steps
+    /// that they share together.
     Skipped {
         /// The target that did not succeed.
         because: TargetName,
@@ -41,8 +42,29 @@ pub enum CancelReason {
     FirstFailure(TargetName),
     /// A signal arrived; the number is the system's.
     Signal(i32),
+    /// The run took longer than this (`--timeout`).
+    TimedOut(Duration),
     /// The output could no longer be written, for example because the pipe was closed.
     ReporterBroken,
+}
+
+impl CancelReason {
+    /// Whether the whole run was stopped from outside: by the user, or by the limit of its time.
+    pub(crate) const fn is_of_the_whole_run(&self) -> bool {
+        match self {
+            Self::Signal(_) | Self::TimedOut(_) => true,
+            Self::FirstFailure(_) | Self::ReporterBroken => false,
+        }
+    }
+
+    /// What the user reads while such a run is being stopped, as a fragment. `None` for other reasons.
+    pub(crate) const fn as_fragment(&self) -> Option<&'static str> {
+        match self {
+            Self::Signal(_) => Some("interrupted"),
+            Self::TimedOut(_) => Some("it took too long"),
+            Self::FirstFailure(_) | Self::ReporterBroken => None,
+        }
+    }
 }
 
 /// The result of a successful solve.
@@ -57,6 +79,11 @@ pub struct Solved {
     pub response: BTreeMap<String, String>,
     /// The id of the build in the daemon's history.
     pub build_ref: String,
+    /// The names of the builder and of its node that built it, as in `builder/node`. `None` if several nodes did, or it is not known.
+    pub(crate) node_path: Option<String>,
+    /// The method of the frontend that was called instead of a build. Its answer is in `response`, and the history does
+    /// not have it. `None` for a build.
+    pub(crate) called: Option<String>,
     /// The time from sending the solve to its end.
     pub elapsed: Duration,
     /// The compressed size of the exported image in bytes, or `None` if the daemon does not report it.
@@ -218,6 +245,8 @@ pub struct Outcome {
     pub(crate) caches: Vec<ExportedCache>,
     /// Why the work after the targets was stopped. `None` if it was finished, or if a target was stopped.
     pub(crate) interrupted: Option<CancelReason>,
+    /// Whether other targets went on after one had failed.
+    pub(crate) kept_going: bool,
     /// The wall-clock time of the run.
     pub(crate) elapsed: Duration,
 }

@@ -31,6 +31,15 @@ impl Accounts {
         }
     }
 
+    /// Accounts for tests.
+    #[cfg(test)]
+    pub(super) fn of_texts(passwd: &str) -> Self {
+        Self {
+            passwd: passwd.to_owned(),
+            group: String::new(),
+        }
+    }
+
     /// Returns a user as messages name it: `alice (uid 1000)`, or `uid 1000` if the file has no such account.
     pub(super) fn user(&self, uid: u32) -> String {
         match self.users().find(|user| user.uid == uid) {
@@ -71,6 +80,15 @@ impl Accounts {
             .filter(|user| user.gid == gid)
             .all(|user| is_trusted(user.uid));
         is_known && members_are_trusted && is_nobody_elses_first
+    }
+
+    /// The home of the user `uid`. `None` if the file has no such account.
+    pub(super) fn home(&self, uid: u32) -> Option<&str> {
+        self.passwd.lines().find_map(|line| {
+            let mut fields = line.split(':').skip(2);
+            let is_theirs = fields.next()?.parse() == Ok(uid);
+            fields.nth(2).filter(|_| is_theirs)
+        })
     }
 
     fn users(&self) -> impl Iterator<Item = User<'_>> {
@@ -120,6 +138,12 @@ mod tests {
         assert_eq!(accounts().user(5), "uid 5");
         assert_eq!(accounts().group(7), "ci (gid 7)");
         assert_eq!(accounts().group(5), "gid 5");
+    }
+
+    #[test]
+    fn homes_are_found_by_the_number_of_the_user() {
+        assert_eq!(accounts().home(1000), Some("/home/alice"));
+        assert_eq!(accounts().home(5), None);
     }
 
     #[test_case(1000, true; "a group of her own")]

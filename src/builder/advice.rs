@@ -11,6 +11,7 @@ use crate::engine::ConnectionError;
 use crate::engine::answer::PeerKind;
 use crate::engine::docker::DockerError;
 use crate::engine::endpoint::{Address, DockerHost, Endpoint, InvalidEndpoint};
+use crate::engine::kubernetes::KubernetesError;
 use crate::engine::transport::DialError;
 use crate::types::causes::in_one_line;
 
@@ -117,6 +118,31 @@ pub(super) fn for_connection(
     }
 }
 
+/// The advice for an error of a Kubernetes cluster.
+pub(super) fn for_kubernetes(told: Diagnostic, error: &KubernetesError) -> Diagnostic {
+    match error {
+        KubernetesError::NoConfig(_) => {
+            told.help("name a kubeconfig in `KUBECONFIG`, and create the builder again if it should remember it")
+        }
+        KubernetesError::UnknownContext { name, known } => told
+            .note(format!("its contexts: {}", known.join(", ")))
+            .similar("a context", name, known.iter().map(String::as_str)),
+        KubernetesError::NoContext { known } => told
+            .note(format!("its contexts: {}", known.join(", ")))
+            .help("choose one with `kubectl config use-context`"),
+        error if error.is_unauthorized() => {
+            told.help("log in to the cluster again; `kubectl auth whoami` fails in the same way")
+        }
+        error if error.is_forbidden() => told.help(
+            "a builder needs these rights in its namespace: get, create and delete deployments, statefulsets and configmaps; list pods; create and get pods/exec",
+        ),
+        KubernetesError::Unreachable { .. } | KubernetesError::Timeout { .. } => {
+            told.help("check that `kubectl get pods` reaches the cluster with the same kubeconfig")
+        }
+        _ => told,
+    }
+}
+
 /// The advice if it is not known what answers, or if it is the expected server: all there is to go on is the error.
 fn for_silence(told: Diagnostic, refusal: &BuilderRefusal, place: &SearchedPlace) -> Diagnostic {
     let (BuilderRefusal::Connection(ConnectionError::Dial(dial))
@@ -125,6 +151,7 @@ fn for_silence(told: Diagnostic, refusal: &BuilderRefusal, place: &SearchedPlace
         return told;
     };
     match dial {
+        DialError::Kubernetes { source, .. } => for_kubernetes(told, source),
         DialError::Connect { source, .. } => match source.kind() {
             std::io::ErrorKind::PermissionDenied => told.help(
                 "your user has no access to the socket: run rbake as its owner, or join its group",
@@ -156,6 +183,9 @@ fn for_silence(told: Diagnostic, refusal: &BuilderRefusal, place: &SearchedPlace
         DialError::Material { .. } => told.help(format!(
             "correct {}",
             SettingsWords::of(place).certificates
+        )),
+        DialError::Program { program, .. } => told.help(format!(
+            "install `{program}`, or add its folder to `PATH`"
         )),
         DialError::NoRoots => told.help("set `SSL_CERT_FILE` to a file of trusted certificates"),
         _ => told,
@@ -282,7 +312,7 @@ fn meant(error: &InvalidEndpoint) -> Option<String> {
             };
             Some(format!("{scheme}://{}", rest.trim_end_matches('/')))
         }
-        InvalidEndpoint::Container(_) => None,
+        InvalidEndpoint::Container(_) | InvalidEndpoint::Pod(_) | InvalidEndpoint::Ssh(_) => None,
     }
 }
 

@@ -4,9 +4,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::docker_context::DockerContext;
+use super::kubernetes::KubernetesNode;
 use super::named::EMBEDDED;
+use super::store::Node;
 use crate::diag::Diagnostic;
 use crate::engine::endpoint::{DockerHost, Endpoint};
+use crate::types::Platform;
 use crate::types::requirements::{Ability, Need, Requirements};
 
 /// How a builder is reached. The names are buildx's drivers, plus `embedded` for rbake's own builder.
@@ -18,6 +21,8 @@ pub enum Driver {
     Docker,
     /// A buildkitd in a container of a Docker Engine.
     DockerContainer,
+    /// A buildkitd in a pod of a Kubernetes cluster.
+    Kubernetes,
     /// The buildkitd that rbake starts itself.
     Embedded,
 }
@@ -29,6 +34,7 @@ impl Driver {
             Self::Remote => "remote",
             Self::Docker => "docker",
             Self::DockerContainer => "docker-container",
+            Self::Kubernetes => "kubernetes",
             Self::Embedded => "embedded",
         }
     }
@@ -60,6 +66,12 @@ pub(crate) enum Settings {
 pub(crate) struct Candidate {
     /// The name for messages.
     pub(crate) name: String,
+    /// The node's name in buildx. `None` if buildx does not know this builder.
+    pub(crate) node: Option<String>,
+    /// The platforms that the user has fixed for this node.
+    pub(crate) platforms: Vec<Platform>,
+    /// Whether the builder has other nodes, so that messages must name this one.
+    pub(crate) is_one_of_several: bool,
     /// The setting that led to it, for messages, such as `` `BUILDKIT_HOST` ``.
     pub(crate) from: String,
     /// Where it is.
@@ -85,7 +97,12 @@ pub(crate) enum Reach {
         container: String,
         /// The Docker Engine that runs the container.
         host: DockerHost,
+        /// The node of buildx's store whose container this is, by which the container is made if it does not exist.
+        /// `None` if only the container's name is known.
+        node: Option<Box<Node>>,
     },
+    /// A buildkitd in a pod of a cluster. The pods are made if they do not exist.
+    Kubernetes(Box<KubernetesNode>),
     /// rbake's own builder.
     Embedded,
 }
@@ -94,7 +111,11 @@ impl Candidate {
     /// The Docker Engine of `context`.
     pub(super) fn docker(context: DockerContext, from: String, warnings: Vec<Diagnostic>) -> Self {
         Self {
+            // buildx's builder of a Docker context, and its node, have the context's name.
+            node: Some(context.name.clone()),
             name: context.name,
+            platforms: Vec::new(),
+            is_one_of_several: false,
             from,
             reach: Reach::Docker(context.host),
             default_load: true,
@@ -107,6 +128,9 @@ impl Candidate {
     pub(super) fn embedded(from: &str) -> Self {
         Self {
             name: EMBEDDED.to_owned(),
+            node: None,
+            platforms: Vec::new(),
+            is_one_of_several: false,
             from: from.to_owned(),
             reach: Reach::Embedded,
             default_load: false,
@@ -121,6 +145,7 @@ impl Candidate {
             Reach::Remote(_) => Driver::Remote,
             Reach::Docker(_) => Driver::Docker,
             Reach::Container { .. } => Driver::DockerContainer,
+            Reach::Kubernetes(_) => Driver::Kubernetes,
             Reach::Embedded => Driver::Embedded,
         }
     }
@@ -136,16 +161,18 @@ impl Candidate {
         }
     }
 
-    /// Its address; `None` for the embedded builder, whose socket is known only once it runs.
+    /// Its address. `None` for the embedded builder and for pods, whose addresses are known only once they run.
     pub(crate) fn endpoint(&self) -> Option<Endpoint> {
         match &self.reach {
             Reach::Remote(endpoint) => Some(endpoint.clone()),
             Reach::Docker(host) => Some(Endpoint::Docker(host.clone())),
-            Reach::Container { container, host } => Some(Endpoint::DockerContainer {
+            Reach::Container {
+                container, host, ..
+            } => Some(Endpoint::DockerContainer {
                 container: container.clone(),
                 host: host.clone(),
             }),
-            Reach::Embedded => None,
+            Reach::Kubernetes(_) | Reach::Embedded => None,
         }
     }
 }
@@ -158,9 +185,18 @@ fn resolved(path: &Path) -> PathBuf {
 
 impl fmt::Display for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (true, Some(node)) = (self.is_one_of_several, &self.node) {
+            write!(f, "the node `{node}` of the builder `{}`", self.name)?;
+            return match self.endpoint() {
+                Some(endpoint) => write!(f, " at {endpoint}"),
+                None => Ok(()),
+            };
+        }
         match &self.reach {
             Reach::Docker(host) => write!(f, "the Docker Engine at {host}"),
-            Reach::Container { .. } => write!(f, "the builder `{}`", self.name),
+            Reach::Container { .. } | Reach::Kubernetes(_) => {
+                write!(f, "the builder `{}`", self.name)
+            }
             Reach::Remote(endpoint) if endpoint.to_string() == self.name => {
                 write!(f, "buildkitd at {endpoint}")
             }
@@ -173,8 +209,10 @@ impl fmt::Display for Candidate {
 /// What a kind of engine can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offers {
-    /// Everything that buildkitd supports. This includes a Docker Engine with the containerd image store.
+    /// Everything that buildkitd supports.
     Everything,
+    /// What a Docker Engine with the containerd image store supports: everything but exports of caches to the stores of clouds.
+    DockerContainerd,
     /// What a Docker Engine with its classic image store supports: images for itself, and files.
     DockerClassic,
 }
@@ -184,6 +222,11 @@ impl Offers {
     pub(crate) fn has(self, ability: &Ability) -> bool {
         match self {
             Self::Everything => true,
+            // moby daemon/internal/builder-next/controller.go. If it cannot import a cache, it says so and builds without it.
+            Self::DockerContainerd => match ability {
+                Ability::CacheExport(kind) => kind != "s3" && kind != "azblob",
+                _ => true,
+            },
             // dockerd's worker for the classic store knows the exporters moby, local and tar, exports the cache inline
             // and imports it from registries (moby daemon/internal/builder-next/worker). The Engine itself pushes.
             Self::DockerClassic => match ability {
@@ -241,6 +284,22 @@ mod tests {
         requirements.add(Ability::OciArchive, &web, "output");
         requirements.add(Ability::CacheExport("gha".into()), &web, "cache-to");
         assert_eq!(Offers::DockerClassic.lacks(&requirements).len(), 2);
+        assert!(Offers::DockerContainerd.lacks(&requirements).is_empty());
+        assert!(Offers::Everything.lacks(&requirements).is_empty());
+    }
+
+    #[test]
+    fn a_docker_engine_exports_no_caches_to_clouds_but_may_be_asked_to_import_them() {
+        let web = "web".parse().unwrap();
+        let mut requirements = Requirements::none();
+        for kind in ["s3", "azblob"] {
+            requirements.add(Ability::CacheImport(kind.into()), &web, "cache-from");
+        }
+        assert!(Offers::DockerContainerd.lacks(&requirements).is_empty());
+        for kind in ["s3", "azblob"] {
+            requirements.add(Ability::CacheExport(kind.into()), &web, "cache-to");
+        }
+        assert_eq!(Offers::DockerContainerd.lacks(&requirements).len(), 2);
         assert!(Offers::Everything.lacks(&requirements).is_empty());
     }
 }

@@ -13,6 +13,7 @@ use super::docker_context::DockerContexts;
 use super::embedded::{Launcher, Lease};
 use super::error::{BuilderRefusal, ChooseError, PassedOver};
 use super::named::{Unnamed, named};
+use super::nodes::{self, ChosenBuilder};
 use super::reach::{Reached, Reacher};
 use super::trust;
 use crate::diag::Diagnostic;
@@ -30,11 +31,15 @@ use crate::types::secret::redact_urls;
 /// The time a builder that the user did not name has to answer. Short, because other builders can be tried.
 pub(super) const UNNAMED_LIMIT: Duration = Duration::from_secs(5);
 
-/// The builder for a run, connected and ready.
+/// A node of the builder for a run, connected and ready. Most builders have one.
 #[derive(Debug)]
 pub struct Chosen {
-    /// Its name.
+    /// The name of the builder.
     pub name: String,
+    /// The node's name in buildx. `None` if buildx does not know this builder.
+    pub(crate) node: Option<String>,
+    /// Its position among the nodes of the builder.
+    pub(crate) position: usize,
     /// The driver through which it is reached.
     pub driver: Driver,
     /// Its address.
@@ -65,8 +70,8 @@ pub async fn choose(
     environment: &Environment,
     launcher: &Launcher,
     events: &EventSink,
-) -> Result<Chosen, ChooseError> {
-    let (candidate, trail) = find_named(flag, environment).await?;
+) -> Result<ChosenBuilder, ChooseError> {
+    let (nodes, trail) = find_named(flag, environment).await?;
     let mut passed_over: Vec<PassedOver> = trail
         .into_iter()
         .map(|place| PassedOver {
@@ -83,12 +88,8 @@ pub async fn choose(
     for place in &passed_over {
         log_passed_over(place);
     }
-    if let Some(candidate) = candidate {
-        let why = format!("named by {}", candidate.from);
-        return match reacher.reach(&candidate, None).await {
-            Ok(reached) => Ok(chosen(&candidate, reached, why)),
-            Err(refusal) => Err(refused(candidate, refusal).await),
-        };
+    if !nodes.is_empty() {
+        return nodes::reach_named(&reacher, nodes).await;
     }
     for place in find_unnamed(environment).await {
         let candidate = match place {
@@ -102,7 +103,7 @@ pub async fn choose(
         match reacher.reach(&candidate, Some(UNNAMED_LIMIT)).await {
             Ok(reached) => {
                 let why = why(&candidate);
-                return Ok(chosen(&candidate, reached, why));
+                return Ok(chosen(&candidate, reached, why).into());
             }
             Err(refusal) => {
                 let place = PassedOver {
@@ -118,7 +119,7 @@ pub async fn choose(
     match reacher.reach(&candidate, None).await {
         Ok(reached) => {
             let why = why(&candidate);
-            Ok(chosen(&candidate, reached, why))
+            Ok(chosen(&candidate, reached, why).into())
         }
         Err(last) => Err(ChooseError::Nothing {
             passed_over,
@@ -139,7 +140,7 @@ fn log_passed_over(place: &PassedOver) {
 pub(super) async fn find_named(
     flag: Option<&str>,
     environment: &Environment,
-) -> Result<(Option<Candidate>, Vec<Unnamed>), ChooseError> {
+) -> Result<(Vec<Candidate>, Vec<Unnamed>), ChooseError> {
     let (flag, environment) = (flag.map(str::to_owned), environment.clone());
     unblock(move || named(flag.as_deref(), &environment)).await
 }
@@ -166,7 +167,7 @@ pub(super) fn driver(candidate: &Candidate, endpoint: &Endpoint) -> Driver {
     }
 }
 
-fn chosen(candidate: &Candidate, reached: Reached, why: String) -> Chosen {
+pub(super) fn chosen(candidate: &Candidate, reached: Reached, why: String) -> Chosen {
     tracing::info!(
         name = %redact_urls(&candidate.name),
         driver = %driver(candidate, &reached.endpoint),
@@ -176,6 +177,8 @@ fn chosen(candidate: &Candidate, reached: Reached, why: String) -> Chosen {
     );
     Chosen {
         name: candidate.name.clone(),
+        node: candidate.node.clone(),
+        position: 0,
         driver: driver(candidate, &reached.endpoint),
         endpoint: reached.endpoint,
         connection: reached.connection,
@@ -237,6 +240,9 @@ fn unnamed(environment: &Environment) -> Vec<Result<Candidate, PassedOver>> {
         let endpoint = Endpoint::Unix(socket);
         all.push(Ok(Candidate {
             name: endpoint.to_string(),
+            node: None,
+            platforms: Vec::new(),
+            is_one_of_several: false,
             from: "its default socket".to_owned(),
             reach: Reach::Remote(endpoint),
             default_load: false,
@@ -248,7 +254,7 @@ fn unnamed(environment: &Environment) -> Vec<Result<Candidate, PassedOver>> {
 }
 
 /// The default sockets of buildkitd, for root and for other users (moby/buildkit util/appdefaults).
-fn default_sockets(environment: &Environment) -> Vec<PathBuf> {
+pub(super) fn default_sockets(environment: &Environment) -> Vec<PathBuf> {
     let mut sockets = vec![PathBuf::from("/run/buildkit/buildkitd.sock")];
     // `sudo` can leave the variable of another user in the environment. That user's buildkitd must not get our
     // credentials.

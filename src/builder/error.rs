@@ -3,15 +3,22 @@
 use std::time::Duration;
 
 use super::advice::{self, SearchedPlace};
+use super::candidate::Offers;
+use super::container::DriverOptionError;
+use super::create::option_help;
 use super::docker_context::DockerContextError;
 use super::embedded::{ConfigError, EmbeddedError, ProgramError, RecipeError};
+use super::kubernetes::ObjectsError;
+use super::named::MOST_NODES;
 use super::store::StoreError;
 use super::tls::TlsError;
 use crate::diag::{Class, Diagnostic};
 use crate::engine::ConnectionError;
 use crate::engine::docker::DockerError;
 use crate::engine::endpoint::InvalidEndpoint;
+use crate::engine::kubernetes::KubernetesError;
 use crate::types::causes::in_one_line;
+use crate::types::reference::InvalidReference;
 use crate::types::requirements::Need;
 use crate::types::terminal::shell_word;
 
@@ -41,8 +48,10 @@ pub enum ChooseError {
         /// Its driver.
         driver: String,
     },
-    /// The builder does not have exactly one node.
-    #[error("{from} is `{name}`, which has {count} nodes, but rbake supports only one node")]
+    /// The builder has no node, or too many.
+    #[error(
+        "{from} is `{name}`, which has {count} nodes, and rbake uses builders with 1 to {MOST_NODES} nodes"
+    )]
     Nodes {
         /// The builder.
         name: String,
@@ -127,6 +136,38 @@ pub enum BuilderRefusal {
     /// Its container is paused.
     #[error("its container `{0}` is paused")]
     Paused(String),
+    /// Its container was started, but buildkitd does not answer.
+    #[error("the buildkitd in the container `{container}` does not answer")]
+    Unready {
+        /// The container.
+        container: String,
+        /// The last lines of its log.
+        tail: Vec<String>,
+        /// Why there is no connection.
+        #[source]
+        source: Box<ConnectionError>,
+    },
+    /// The options of its driver cannot be used.
+    #[error(transparent)]
+    Option(#[from] DriverOptionError),
+    /// The name of its image is not valid.
+    #[error("`{image}` is not a valid name of an image")]
+    Image {
+        /// The name.
+        image: String,
+        /// Why.
+        #[source]
+        source: InvalidReference,
+    },
+    /// The files of its configuration cannot be copied into its container.
+    #[error("the files of its configuration cannot be used")]
+    Files(#[source] std::io::Error),
+    /// Docker's settings do not lead to its Docker Engine.
+    #[error(transparent)]
+    Settings(#[from] DockerContextError),
+    /// It cannot be reached, for this reason.
+    #[error("{0}")]
+    Unusable(String),
     /// It lacks abilities that the plan needs.
     #[error("it cannot {}", list(.0))]
     Lacks(Vec<Need>),
@@ -139,6 +180,36 @@ pub enum BuilderRefusal {
     /// The Docker Engine does not answer, or refuses.
     #[error(transparent)]
     Docker(#[from] DockerError),
+    /// Its Deployment or StatefulSet does not exist.
+    #[error("{0} does not exist")]
+    WorkloadGone(String),
+    /// None of its pods can be used.
+    #[error("no pod of {0} runs")]
+    NoPod(String),
+    /// Not enough of its pods are ready in time.
+    #[error("after {} s, {ready} of {wanted} pods of {workload} are ready", after.as_secs())]
+    PodsUnready {
+        /// The Deployment or the StatefulSet.
+        workload: String,
+        /// The labels of the pods.
+        selector: String,
+        /// Their namespace.
+        namespace: String,
+        /// How many are ready.
+        ready: u64,
+        /// How many should be.
+        wanted: u64,
+        /// How long we waited.
+        after: Duration,
+        /// Why they are not ready, as Kubernetes reports it.
+        reasons: Vec<String>,
+    },
+    /// It cannot be described to Kubernetes.
+    #[error(transparent)]
+    Manifest(#[from] ObjectsError),
+    /// The API server of the cluster does not answer, or refuses.
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
     /// rbake's own builder cannot be used.
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),
@@ -161,14 +232,15 @@ impl ChooseError {
                 .note(format!("known builders: {}", known.join(", ")))
                 .similar("a builder", name, known.iter().map(String::as_str)),
             Self::Driver { name, .. } => told
-                .note("supported drivers: remote, docker, docker-container")
+                .note("supported drivers: remote, docker, docker-container, kubernetes")
                 .help(format!(
                     "choose another builder with `--builder`, or remove the setting that names `{name}`"
                 )),
-            Self::Nodes { name, .. } => told.help(format!(
-                "create a builder with one of the nodes: `docker buildx create --name {}-one …`",
+            Self::Nodes { name, count: 0, .. } => told.help(format!(
+                "add a node: `rbake builder create --append --name {} …`",
                 shell_word(name)
             )),
+            Self::Nodes { .. } => told.help("divide the nodes among several builders"),
             Self::Blank(_) => told.help("`rbake builder status` lists the builders"),
             Self::Address { source, .. } => {
                 advice::for_address(told.note(source.to_string()), source)
@@ -178,18 +250,7 @@ impl ChooseError {
                 told.help("give the builder a TCP address, or create it again without certificates")
             }
             Self::Store(error) => told.caused_by(error),
-            Self::Context(error) => {
-                let told = told.caused_by(error);
-                match error {
-                    DockerContextError::Unknown { name, known, .. } => told
-                        .note(format!("known Docker contexts: {}", known.join(", ")))
-                        .similar("a Docker context", name, known.iter().map(String::as_str))
-                        .help("choose another with `docker context use`, or use rbake's own builder with `--builder embedded`"),
-                    DockerContextError::Host { source, .. } => advice::for_address(told, source),
-                    DockerContextError::Tls(error) => advice::for_tls(told, error),
-                    _ => told,
-                }
-            }
+            Self::Context(error) => explain_context(error),
             Self::Named { refusal, place, .. } => refusal.explain(told, place),
             Self::Nothing { passed_over, last } => {
                 let told = passed_over.iter().fold(told, |told, one| {
@@ -229,31 +290,91 @@ impl ChooseError {
     }
 }
 
+/// An error in Docker's settings as it is reported to the user, with notes and help.
+pub(super) fn explain_context(error: &DockerContextError) -> Diagnostic {
+    let code = match error {
+        DockerContextError::Tls(_) => "builder::tls",
+        _ => "builder::docker-context",
+    };
+    let told = Diagnostic::error(Class::Engine, code, error.to_string()).caused_by(error);
+    match error {
+        DockerContextError::Unknown { name, known, .. } => told
+            .note(format!("known Docker contexts: {}", known.join(", ")))
+            .similar("a Docker context", name, known.iter().map(String::as_str))
+            .help("choose another with `docker context use`, or use rbake's own builder with `--builder embedded`"),
+        DockerContextError::Host { source, .. } => advice::for_address(told, source),
+        DockerContextError::Tls(error) => advice::for_tls(told, error),
+        _ => told,
+    }
+}
+
 impl BuilderRefusal {
     fn explain(&self, told: Diagnostic, place: &SearchedPlace) -> Diagnostic {
         const OTHERS: &str = "`rbake builder status` lists the other builders";
         match self {
-            Self::Lacks(needs) => needs
-                .iter()
-                .fold(told, |told, need| told.note(format!("it cannot {need}")))
-                .help("turn on the containerd image store of the Docker Engine, or use another builder"),
-            Self::NoContainer(name) => told.note(self.to_string()).help(
-                match name.strip_prefix("buildx_buildkit_") {
-                    Some(node) => {
-                        let builder = node.trim_end_matches(|c: char| c.is_ascii_digit());
-                        format!("`docker buildx inspect {builder} --bootstrap` creates it")
-                    }
-                    None => "`docker ps --all` lists the containers".to_owned(),
-                },
-            ),
+            Self::Lacks(needs) => {
+                let told = needs
+                    .iter()
+                    .fold(told, |told, need| told.note(format!("it cannot {need}")));
+                // The other store would not help.
+                let mut abilities = needs.iter().map(|need| &need.ability);
+                if abilities.any(|ability| !Offers::DockerContainerd.has(ability)) {
+                    told.help("use another builder: no Docker Engine can do this")
+                } else {
+                    told.help("turn on the containerd image store of the Docker Engine, or use another builder")
+                }
+            }
+            Self::NoContainer(name) => {
+                told.note(self.to_string())
+                    .help(match name.strip_prefix("buildx_buildkit_") {
+                        Some(node) => {
+                            let builder = node.trim_end_matches(|c: char| c.is_ascii_digit());
+                            format!("`rbake builder start {builder}` makes it")
+                        }
+                        None => "`docker ps --all` lists the containers".to_owned(),
+                    })
+            }
             Self::Paused(name) => told
                 .note(self.to_string())
                 .help(format!("`docker unpause {}`", shell_word(name))),
-            Self::Embedded(error) => {
-                ways_out(error, told.note(in_one_line(error)))
+            Self::WorkloadGone(_) => told
+                .note(self.to_string())
+                .help("`rbake builder start` makes it"),
+            Self::NoPod(_) => told
+                .note(self.to_string())
+                .help("`rbake builder start` waits until its pods are ready"),
+            Self::PodsUnready {
+                selector,
+                namespace,
+                reasons,
+                ..
+            } => reasons
+                .iter()
+                .fold(told.note(self.to_string()), |told, reason| told.note(reason.clone()))
+                .help(format!(
+                    "`kubectl --namespace {namespace} describe pods --selector {selector}` shows more; the driver's option `timeout` sets how long rbake waits"
+                )),
+            Self::Kubernetes(error) => {
+                advice::for_kubernetes(told.note(in_one_line(error)), error).help(OTHERS)
             }
+            Self::Embedded(error) => ways_out(error, told.note(in_one_line(error))),
             Self::Connection(_) | Self::Docker(_) => {
                 advice::for_connection(told, self, place).help(OTHERS)
+            }
+            Self::Unready { tail, .. } => tail
+                .iter()
+                .fold(told.note(in_one_line(self)), |told, line| {
+                    told.note(format!("| {line}"))
+                })
+                .help("`rbake builder logs` shows its log"),
+            Self::Option(error) => option_help(told.note(error.to_string()), error)
+                .help("correct it with `rbake builder create --name … --node … --driver-opt …`"),
+            Self::Image { .. }
+            | Self::Files(_)
+            | Self::Manifest(_)
+            | Self::Settings(_)
+            | Self::Unusable(_) => {
+                told.note(in_one_line(self))
             }
             Self::NotLinux(_) | Self::Absent | Self::Silent(_) => {
                 told.note(in_one_line(self)).help(OTHERS)
@@ -375,10 +496,10 @@ mod tests {
         ");
     }
 
-    #[test]
-    fn the_error_says_what_a_named_builder_cannot_do() {
+    /// The error for the default Docker Engine, which lacks `ability`.
+    fn lacking(ability: Ability, attribute: &'static str) -> ChooseError {
         let web = "web".parse().unwrap();
-        let error = ChooseError::Named {
+        ChooseError::Named {
             builder: "the Docker Engine at unix:///var/run/docker.sock".into(),
             from: "`BUILDX_BUILDER`".into(),
             place: Box::new(SearchedPlace {
@@ -387,16 +508,27 @@ mod tests {
                 answer: None,
             }),
             refusal: Box::new(BuilderRefusal::Lacks(vec![Need {
-                ability: Ability::Push,
+                ability,
                 target: web,
-                attribute: "output",
+                attribute,
             }])),
-        };
-        insta::assert_snapshot!(shown(&error), @r"
+        }
+    }
+
+    #[test]
+    fn the_error_says_what_a_named_builder_cannot_do() {
+        insta::assert_snapshot!(shown(&lacking(Ability::Push, "output")), @r"
         error[builder::lacks]: the Docker Engine at unix:///var/run/docker.sock, named by `BUILDX_BUILDER`, cannot be used
          |
          = note: it cannot push images, which `output` of target `web` asks for
          = help: turn on the containerd image store of the Docker Engine, or use another builder
+        ");
+        let cache = Ability::CacheExport("s3".to_owned());
+        insta::assert_snapshot!(shown(&lacking(cache, "cache-to")), @r"
+        error[builder::lacks]: the Docker Engine at unix:///var/run/docker.sock, named by `BUILDX_BUILDER`, cannot be used
+         |
+         = note: it cannot export the cache with `type=s3`, which `cache-to` of target `web` asks for
+         = help: use another builder: no Docker Engine can do this
         ");
     }
 

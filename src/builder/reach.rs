@@ -7,11 +7,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::candidate::{Candidate, Offers, Reach};
+use super::container;
 use super::embedded::{self, Launcher, Lease};
 use super::error::BuilderRefusal;
+use super::kubernetes::{KubernetesNode, Workload, WorkloadStatus};
 use super::notice::Notice;
+use super::store::Node;
 use crate::diag::Diagnostic;
-use crate::engine::docker::{ContainerState, Docker, EngineFacts};
+use crate::engine::docker::{ContainerState, Creation, Docker, EngineFacts};
 use crate::engine::endpoint::{DockerHost, Endpoint};
 use crate::engine::{Connection, ConnectionError, Patience};
 use crate::event::EventSink;
@@ -49,8 +52,11 @@ impl Reacher<'_> {
         candidate: &Candidate,
         limit: Option<Duration>,
     ) -> Result<Reached, BuilderRefusal> {
-        // Starting an embedded builder or a container reports its own progress.
-        let tells_itself = matches!(candidate.reach, Reach::Embedded | Reach::Container { .. });
+        // Starting an embedded builder, a container or pods reports its own progress.
+        let tells_itself = matches!(
+            candidate.reach,
+            Reach::Embedded | Reach::Container { .. } | Reach::Kubernetes(_)
+        );
         let notice = (!tells_itself).then(|| {
             let name = format!("wait for {candidate}");
             Notice::begin(self.events, &format!("reach-{}", candidate.name), &name)
@@ -100,9 +106,32 @@ impl Reacher<'_> {
                 }
                 self.docker(host, limit).await
             }
-            Reach::Container { container, host } => self.container(container, host).await,
+            Reach::Container {
+                container,
+                host,
+                node,
+            } => self.container(container, host, node.as_deref()).await,
+            Reach::Kubernetes(node) => self.pod(node).await,
             Reach::Embedded => self.embedded().await,
         }
+    }
+
+    /// Connects to the buildkitd in one of the pods of `node`. Makes the pods if none is ready.
+    async fn pod(&self, node: &KubernetesNode) -> Result<Reached, BuilderRefusal> {
+        let workload = Workload::connect(node).await?;
+        match workload.status().await? {
+            WorkloadStatus::Running(_) => {}
+            WorkloadStatus::Absent | WorkloadStatus::NotReady(_) if self.launcher.is_some() => {
+                workload.boot(self.events).await?;
+            }
+            WorkloadStatus::Absent => {
+                return Err(BuilderRefusal::WorkloadGone(workload.shown()));
+            }
+            WorkloadStatus::NotReady(_) => return Err(BuilderRefusal::NoPod(workload.shown())),
+        }
+        let pod = workload.choose().await?;
+        let connection = self.open(workload.endpoint(&pod), None).await?;
+        Ok(buildkitd(connection, None))
     }
 
     async fn docker(
@@ -115,7 +144,7 @@ impl Reacher<'_> {
             return Err(BuilderRefusal::NotLinux(facts.os));
         }
         let offers = if facts.containerd_store {
-            Offers::Everything
+            Offers::DockerContainerd
         } else {
             Offers::DockerClassic
         };
@@ -153,36 +182,79 @@ impl Reacher<'_> {
         Ok(reached)
     }
 
+    /// Connects to the buildkitd in `container`. Makes the container if it is that of `node`, and starts it if it does
+    /// not run.
     async fn container(
         &self,
         container: &str,
         host: &DockerHost,
+        node: Option<&Node>,
     ) -> Result<Reached, BuilderRefusal> {
         let docker = Docker::connect(host).await?;
-        let endpoint = Endpoint::DockerContainer {
-            container: container.to_owned(),
-            host: host.clone(),
-        };
-        match docker.container(container).await? {
-            ContainerState::Absent => {
+        let state = docker.container(container).await?;
+        match (state, node) {
+            (ContainerState::Paused, _) => {
+                return Err(BuilderRefusal::Paused(container.to_owned()));
+            }
+            (ContainerState::Absent, Some(node)) if self.launcher.is_some() => {
+                let made = container::make(&docker, container, node, self.environment, self.events);
+                return match made.await? {
+                    Creation::Made => self.start(&docker, container, host).await,
+                    Creation::Exists => self.await_daemon(&docker, container, host).await,
+                };
+            }
+            (ContainerState::Absent, _) => {
                 return Err(BuilderRefusal::NoContainer(container.to_owned()));
             }
-            ContainerState::Paused => return Err(BuilderRefusal::Paused(container.to_owned())),
-            ContainerState::Running => {}
-            // Nothing may be started here. Connecting fails, and its error says that the container does not run.
-            ContainerState::Stopped if self.launcher.is_none() => {}
-            ContainerState::Stopped => {
-                let name = format!("start the container {container}");
-                let notice = Notice::begin(self.events, "builder-container", &name);
-                tracing::info!(container, "container started");
-                docker.start_container(container).await?;
-                let connection = self.open_patiently(&endpoint).await;
-                let error = connection.as_ref().err().map(ToString::to_string);
-                notice.end(error.as_deref());
-                return Ok(buildkitd(connection?, None));
+            (ContainerState::Created | ContainerState::Stopped, _) if self.launcher.is_some() => {
+                // The process that made it may have ended before it copied the files.
+                if let (ContainerState::Created, Some(node)) = (state, node) {
+                    container::copy_files(&docker, container, node).await?;
+                }
+                return self.start(&docker, container, host).await;
+            }
+            // If it does not run and nothing may be started here, connecting fails, and the error says so.
+            (ContainerState::Running | ContainerState::Created | ContainerState::Stopped, _) => {}
+        }
+        let endpoint = in_container(container, host);
+        Ok(buildkitd(self.open(endpoint, None).await?, None))
+    }
+
+    /// Starts `container`, and waits until the buildkitd in it answers.
+    async fn start(
+        &self,
+        docker: &Docker,
+        container: &str,
+        host: &DockerHost,
+    ) -> Result<Reached, BuilderRefusal> {
+        tracing::info!(container, "container started");
+        docker.start_container(container).await?;
+        self.await_daemon(docker, container, host).await
+    }
+
+    /// Waits until the buildkitd in `container`, which starts, answers.
+    async fn await_daemon(
+        &self,
+        docker: &Docker,
+        container: &str,
+        host: &DockerHost,
+    ) -> Result<Reached, BuilderRefusal> {
+        let name = format!("start the container {container}");
+        let notice = Notice::begin(self.events, "builder-container", &name);
+        match self.open_patiently(&in_container(container, host)).await {
+            Ok(connection) => {
+                notice.end(None);
+                Ok(buildkitd(connection, None))
+            }
+            Err(source) => {
+                notice.end(Some(&source.to_string()));
+                Err(BuilderRefusal::Unready {
+                    container: container.to_owned(),
+                    tail: container::log_tail(docker, container).await,
+                    source: Box::new(source),
+                })
             }
         }
-        Ok(buildkitd(self.open(endpoint, None).await?, None))
     }
 
     async fn embedded(&self) -> Result<Reached, BuilderRefusal> {
@@ -237,6 +309,13 @@ impl Reacher<'_> {
             }
             turn += 1;
         }
+    }
+}
+
+fn in_container(container: &str, host: &DockerHost) -> Endpoint {
+    Endpoint::DockerContainer {
+        container: container.to_owned(),
+        host: host.clone(),
     }
 }
 

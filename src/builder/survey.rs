@@ -9,6 +9,7 @@ use super::candidate::{Candidate, Driver, Reach};
 use super::discovery::{UNNAMED_LIMIT, driver, find_named, find_unnamed, refused, why};
 use super::embedded;
 use super::error::{BuilderRefusal, ChooseError, PassedOver};
+use super::kubernetes::{Workload, WorkloadStatus};
 use super::reach::Reacher;
 use crate::diag::Diagnostic;
 use crate::engine::docker::{ContainerState, Docker};
@@ -55,7 +56,7 @@ pub async fn survey(
     flag: Option<&str>,
     environment: &Environment,
 ) -> Survey {
-    let (candidate, trail) = match find_named(flag, environment).await {
+    let (nodes, trail) = match find_named(flag, environment).await {
         Ok(found) => found,
         Err(error) => {
             return Survey {
@@ -86,7 +87,8 @@ pub async fn survey(
         launcher: None,
     };
     let mut decided = None;
-    if let Some(candidate) = candidate {
+    let mut nodes = nodes.into_iter();
+    if let Some(candidate) = nodes.next() {
         let why = format!("named by {}", candidate.from);
         match look(&reacher, &candidate, None).await {
             Ok(looked) => survey.take(&candidate, looked, why),
@@ -95,6 +97,16 @@ pub async fn survey(
             }
         }
         decided = Some(candidate);
+    }
+    for node in nodes {
+        let reason = match look(&reacher, &node, None).await {
+            Ok(looked) => looked.state,
+            Err(refusal) => in_one_line(&refusal),
+        };
+        survey.others.push(PassedOver {
+            what: node.to_string(),
+            reason,
+        });
     }
     let own = Candidate::embedded("rbake");
     let places = find_unnamed(environment).await;
@@ -171,13 +183,43 @@ async fn look(
     if matches!(candidate.reach, Reach::Embedded) {
         return look_at_embedded(reacher.environment).await;
     }
-    if let Reach::Container { container, host } = &candidate.reach {
+    if let Reach::Kubernetes(node) = &candidate.reach {
+        let state = match Workload::connect(node).await?.status().await? {
+            WorkloadStatus::Absent => Some("not made yet; a run makes it".to_owned()),
+            WorkloadStatus::NotReady(None) => {
+                Some("no pod is ready; a run waits for them".to_owned())
+            }
+            WorkloadStatus::NotReady(Some(reason)) => {
+                Some(format!("no pod is ready; a run waits for them ({reason})"))
+            }
+            WorkloadStatus::Running(_) => None,
+        };
+        if let Some(state) = state {
+            return Ok(Looked {
+                endpoint: None,
+                version: None,
+                state,
+                warnings: Vec::new(),
+            });
+        }
+    }
+    if let Reach::Container {
+        container,
+        host,
+        node,
+    } = &candidate.reach
+    {
         let docker = Docker::connect(host).await?;
-        if docker.container(container).await? == ContainerState::Stopped {
+        let state = match docker.container(container).await? {
+            ContainerState::Created | ContainerState::Stopped => Some("stopped; a run starts it"),
+            ContainerState::Absent if node.is_some() => Some("not made yet; a run makes it"),
+            ContainerState::Absent | ContainerState::Paused | ContainerState::Running => None,
+        };
+        if let Some(state) = state {
             return Ok(Looked {
                 endpoint: candidate.endpoint(),
                 version: None,
-                state: "stopped; a run starts it".to_owned(),
+                state: state.to_owned(),
                 warnings: Vec::new(),
             });
         }

@@ -21,7 +21,8 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
     max_term_width = 100
 )]
 pub struct BakeArgs {
-    /// Targets and groups to build; glob patterns are allowed. Default: `default`
+    /// Targets and groups to build; glob patterns are allowed. Default: `default`. An address before them names a
+    /// definition to fetch
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
 
@@ -105,6 +106,10 @@ pub struct BakeArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
     pub(crate) replace: Option<bool>,
 
+    /// Solve at most this many targets at once. Default: all
+    #[arg(long, short = 'j', value_name = "N", allow_hyphen_values = true)]
+    pub(crate) jobs: Option<String>,
+
     /// Read this definition file; may be repeated, `-` is standard input
     #[arg(
         long = "file",
@@ -113,6 +118,14 @@ pub struct BakeArgs {
         allow_hyphen_values = true
     )]
     pub files: Vec<String>,
+
+    /// After a target has failed, build the others that do not link to it
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
+    pub(crate) keep_going: Option<bool>,
+
+    /// Say which node of the builder builds each target, and why
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
+    pub(crate) explain_placement: Option<bool>,
 
     /// List `targets` or `variables`, optionally with `,format=json`
     #[arg(long, value_name = "SPEC", allow_hyphen_values = true)]
@@ -134,7 +147,7 @@ pub struct BakeArgs {
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub(crate) log_file: Option<String>,
 
-    /// Write the digests, names and build references of the results to this file; it does not contain provenance and warnings yet
+    /// Write the digests, names, provenance and build references of the results to this file
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub(crate) metadata_file: Option<String>,
 
@@ -177,6 +190,10 @@ pub struct BakeArgs {
     /// Override an attribute of targets, such as `web.args.VERSION=1` or `*.platform+=linux/arm64`
     #[arg(long, value_name = "TARGET.KEY=VALUE", allow_hyphen_values = true)]
     pub set: Vec<String>,
+
+    /// End the whole run after this time, such as `90s` or `1h30m`, as Ctrl-C would
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(crate) timeout: Option<String>,
 
     /// Set a variable of the definition
     #[arg(long, value_name = "NAME=VALUE", allow_hyphen_values = true)]
@@ -228,7 +245,7 @@ fn after_help() -> StyledStr {
     for verb in super::verb::Verb::ALL {
         let _ = writeln!(text, "  {:<11} {}", verb.name(), verb.about());
     }
-    text.push_str("\nExit codes: 0 success, 1 a target failed, 2 wrong usage, 3 wrong definition, 4 no connection to a builder, 5 tags could not be moved, 100 and 102 gRPC errors of the builder, 129 and 130 interrupted\n");
+    text.push_str("\nExit codes: 0 success, 1 a target failed, 2 wrong usage, 3 wrong definition, 4 no connection to a builder, 5 tags could not be moved, 124 `--timeout`, 100 and 102 gRPC errors of the builder, 129 and 130 interrupted\n");
     text.into()
 }
 

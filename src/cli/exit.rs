@@ -1,5 +1,6 @@
 //! Exit codes. They are buildx's where buildx has a special one, and more detailed where buildx returns 1.
 
+use std::num::NonZeroU8;
 use std::process::ExitCode;
 
 use crate::diag::Class;
@@ -22,6 +23,8 @@ pub enum Exit {
     Engine,
     /// Images were built, but publishing them failed.
     Publish,
+    /// The run took longer than `--timeout` allows. The code is that of `timeout(1)`.
+    TimedOut,
     /// The engine answered with the gRPC status `Internal`. The code is buildx's.
     Internal,
     /// The engine answered with the gRPC status `ResourceExhausted`. The code is buildx's.
@@ -30,6 +33,8 @@ pub enum Exit {
     HungUp,
     /// Interrupted by the user.
     Interrupted,
+    /// A frontend that was asked something (`--call`) answered with this status.
+    Answered(NonZeroU8),
 }
 
 impl Exit {
@@ -42,10 +47,12 @@ impl Exit {
             Self::Definition => 3,
             Self::Engine => 4,
             Self::Publish => 5,
+            Self::TimedOut => 124,
             Self::Internal => 100,
             Self::Exhausted => 102,
             Self::HungUp => 129,
             Self::Interrupted => 130,
+            Self::Answered(status) => status.get(),
         }
     }
 
@@ -68,19 +75,26 @@ impl Exit {
         }
     }
 
+    /// The exit code for a run that was stopped.
+    pub(crate) const fn for_stop(reason: &CancelReason) -> Self {
+        match reason {
+            CancelReason::Signal(number) => Self::for_signal(*number),
+            CancelReason::TimedOut(_) => Self::TimedOut,
+            CancelReason::FirstFailure(_) | CancelReason::ReporterBroken => Self::Failed,
+        }
+    }
+
     /// The exit code for a finished run: an interruption takes precedence, then the first failure decides.
     pub(crate) fn for_outcome(outcome: &Outcome) -> Self {
         let ends = || outcome.targets.iter().map(|(_, end)| end.as_ref());
-        let signal = ends().find_map(|end| match end {
-            TargetOutcome::Cancelled(CancelReason::Signal(number)) => Some(*number),
+        let stopped = ends().find_map(|end| match end {
+            TargetOutcome::Cancelled(reason) if reason.is_of_the_whole_run() => Some(reason),
             _ => None,
         });
-        let signal = signal.or(match &outcome.interrupted {
-            Some(CancelReason::Signal(number)) => Some(*number),
-            _ => None,
-        });
-        if let Some(number) = signal {
-            return Self::for_signal(number);
+        let later = outcome.interrupted.as_ref();
+        let later = later.filter(|reason| reason.is_of_the_whole_run());
+        if let Some(reason) = stopped.or(later) {
+            return Self::for_stop(reason);
         }
         let failure = ends().find_map(|end| match end {
             TargetOutcome::Failed(failure) => Some(failure.kind),
@@ -140,6 +154,12 @@ mod tests {
         assert_eq!(
             Exit::for_outcome(&outcome(vec![failed(), stopped()])),
             Exit::Interrupted
+        );
+        let limit = CancelReason::TimedOut(std::time::Duration::from_secs(1));
+        let late = TargetOutcome::Cancelled(limit);
+        assert_eq!(
+            Exit::for_outcome(&outcome(vec![failed(), late])),
+            Exit::TimedOut
         );
         let hung_up = TargetOutcome::Cancelled(CancelReason::Signal(SIGHUP));
         assert_eq!(

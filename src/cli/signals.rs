@@ -21,14 +21,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::Exit;
 use crate::outcome::CancelReason;
+use crate::report;
 use crate::run::Stop;
 use crate::types::{awaited, ending, shutdown};
 
 /// A step before the run that takes longer than this is reported.
 const SLOW_STEP: Duration = Duration::from_secs(5);
 
-/// Prints the summary of a run that is ended before it is over. The argument is the first signal.
-pub(super) type LastWords = Box<dyn FnOnce(i32) + Send>;
+/// Prints the summary of a run that is ended before it is over. The argument is why it is ended.
+pub(super) type LastWords = Box<dyn FnOnce(CancelReason) + Send>;
 
 /// The signals of the process, and what they currently mean.
 #[derive(Clone)]
@@ -63,10 +64,10 @@ enum Phase {
     Ending,
 }
 
-/// The signals that have arrived so far.
+/// The signals that have arrived so far, and whether the time is up.
 #[derive(Default)]
 struct Heard {
-    first: Option<(i32, Instant)>,
+    first: Option<(CancelReason, Instant)>,
     insisted: bool,
 }
 
@@ -82,21 +83,27 @@ enum Meaning {
 }
 
 impl Heard {
-    fn hear(&mut self, number: i32, now: Instant) -> Meaning {
+    fn hear(&mut self, reason: CancelReason, now: Instant) -> Meaning {
         let Some((_, first)) = self.first else {
-            self.first = Some((number, now));
+            self.first = Some((reason, now));
             return Meaning::Stop;
         };
-        if self.insisted || now.saturating_duration_since(first) < shutdown::SAME_REQUEST_WINDOW {
+        // The run ends soon anyway.
+        let is_limit = matches!(reason, CancelReason::TimedOut(_));
+        if is_limit
+            || self.insisted
+            || now.saturating_duration_since(first) < shutdown::SAME_REQUEST_WINDOW
+        {
             return Meaning::Nothing;
         }
         self.insisted = true;
         Meaning::Haste
     }
 
-    /// The signal that decides the exit code; SIGTERM if none has arrived.
-    fn first(&self) -> i32 {
-        self.first.map_or(SIGTERM, |(number, _)| number)
+    /// What decides the exit code; SIGTERM if nothing has arrived.
+    fn first(&self) -> CancelReason {
+        let first = self.first.as_ref();
+        first.map_or(CancelReason::Signal(SIGTERM), |(reason, _)| reason.clone())
     }
 }
 
@@ -221,20 +228,50 @@ impl Signals {
         }
     }
 
+    /// Ends the process as an interrupt would if it has not ended after `limit`.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub(super) fn limit(&self, limit: Duration) -> io::Result<()> {
+        // A limit of centuries is none.
+        let Some(until) = Instant::now().checked_add(limit) else {
+            return Ok(());
+        };
+        let signals = self.clone();
+        let thread = std::thread::Builder::new()
+            .name("time limit".to_owned())
+            .stack_size(128 << 10);
+        thread
+            .spawn(move || {
+                signals.wait(Some(until), |_| false);
+                signals.stop_for(CancelReason::TimedOut(limit));
+            })
+            .map(drop)
+    }
+
     /// Handles the signal `number`, also one that docker has passed on.
     pub(super) fn hear(&self, number: i32) {
+        self.stop_for(CancelReason::Signal(number));
+    }
+
+    fn stop_for(&self, reason: CancelReason) {
         let mut state = self.state();
-        let meaning = state.heard.hear(number, Instant::now());
+        let meaning = state.heard.hear(reason, Instant::now());
         let first = state.heard.first();
         match (&state.phase, meaning) {
             (Phase::Early | Phase::Doing(..), Meaning::Stop) => {
+                let step = match state.phase {
+                    Phase::Doing(_, name) => Some(name),
+                    _ => None,
+                };
                 state.phase = Phase::Ending;
                 drop(state);
-                bounded(|| say("interrupted before anything was built\n"));
-                leave(first);
+                let text = too_early(&first, step);
+                bounded(move || say(&text));
+                leave(&first);
             }
             (Phase::Running(stop, _), Meaning::Stop) => {
-                stop.request(CancelReason::Signal(first));
+                stop.request(first);
                 drop(state);
                 self.end_in(shutdown::EXIT_TIMEOUT);
             }
@@ -268,18 +305,19 @@ impl Signals {
                 std::mem::replace(&mut state.phase, Phase::Ending)
             {
                 drop(state);
-                bounded(move || last_words(first));
-                leave(first);
+                let reason = first.clone();
+                bounded(move || last_words(reason));
+                leave(&first);
             }
             drop(state);
             // The main thread is ending the process, but it may be blocked while writing the summary.
             signals.wait(Some(until + shutdown::FINISH_TIMEOUT), |_| false);
-            leave(first);
+            leave(&first);
         };
         let thread = std::thread::Builder::new().name("deadline".to_owned());
         // Without a thread nobody can wait, so end the process now.
         if thread.spawn(wait).is_err() {
-            leave(self.state().heard.first());
+            leave(&self.state().heard.first());
         }
     }
 
@@ -343,6 +381,20 @@ fn bounded(work: impl FnOnce() + Send + 'static) {
     }
 }
 
+/// What is printed if the process ends before a run has begun: at once, or during `step`.
+fn too_early(reason: &CancelReason, step: Option<&str>) -> String {
+    let CancelReason::TimedOut(limit) = reason else {
+        return "interrupted before anything was built\n".to_owned();
+    };
+    let file = awaited::current();
+    let file = file.map_or(String::new(), |file| format!(", waiting for {file}"));
+    let step = step.map_or(String::new(), |step| format!(", while {step}{file}"));
+    let limit = report::duration(*limit);
+    format!(
+        "error[run::timeout]: the run did not end within {limit} (`--timeout`){step}; nothing was built\n"
+    )
+}
+
 /// Writes to standard error without the stream's lock: the main thread may hold the lock while its write blocks.
 fn say(text: &str) {
     let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
@@ -352,9 +404,9 @@ fn say(text: &str) {
     clippy::exit,
     reason = "the user asked rbake to end, and it cannot wait for the work that still runs"
 )]
-fn leave(signal: i32) -> ! {
+fn leave(reason: &CancelReason) -> ! {
     ending::clear_up();
-    process::exit(i32::from(Exit::for_signal(signal).code()))
+    process::exit(i32::from(Exit::for_stop(reason).code()))
 }
 
 /// Returns the number of the first signal that asks for an end. For work that is ended by dropping it. Must be
@@ -420,11 +472,46 @@ mod tests {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let mut heard = Heard::default();
-        assert_eq!(heard.hear(SIGHUP, at(0)), Meaning::Stop);
-        assert_eq!(heard.hear(SIGTERM, at(0)), Meaning::Nothing);
-        assert_eq!(heard.hear(SIGINT, at(499)), Meaning::Nothing);
-        assert_eq!(heard.hear(SIGINT, at(500)), Meaning::Haste);
-        assert_eq!(heard.hear(SIGTERM, at(5000)), Meaning::Nothing);
-        assert_eq!(heard.first(), SIGHUP);
+        assert_eq!(
+            heard.hear(CancelReason::Signal(SIGHUP), at(0)),
+            Meaning::Stop
+        );
+        assert_eq!(
+            heard.hear(CancelReason::Signal(SIGTERM), at(0)),
+            Meaning::Nothing
+        );
+        assert_eq!(
+            heard.hear(CancelReason::Signal(SIGINT), at(499)),
+            Meaning::Nothing
+        );
+        assert_eq!(
+            heard.hear(CancelReason::Signal(SIGINT), at(500)),
+            Meaning::Haste
+        );
+        assert_eq!(
+            heard.hear(CancelReason::Signal(SIGTERM), at(5000)),
+            Meaning::Nothing
+        );
+        assert_eq!(heard.first(), CancelReason::Signal(SIGHUP));
+    }
+
+    #[test]
+    fn the_limit_of_the_time_is_not_an_insisting_signal_but_a_signal_after_it_is() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let limit = CancelReason::TimedOut(Duration::from_secs(1));
+        let mut heard = Heard::default();
+        assert_eq!(heard.hear(limit.clone(), at(0)), Meaning::Stop);
+        assert_eq!(
+            heard.hear(CancelReason::Signal(SIGINT), at(1)),
+            Meaning::Haste
+        );
+        assert_eq!(heard.first(), limit);
+        let mut heard = Heard::default();
+        assert_eq!(
+            heard.hear(CancelReason::Signal(SIGINT), at(0)),
+            Meaning::Stop
+        );
+        assert_eq!(heard.hear(limit, at(1)), Meaning::Nothing);
     }
 }

@@ -71,7 +71,7 @@ impl Verb {
     pub const fn about(self) -> &'static str {
         match self {
             Self::Bake => "build targets; the same as without a verb",
-            Self::Builder => "show, install, run and stop the builder",
+            Self::Builder => "show and manage builders",
             Self::Completion => "print the completion script for bash, zsh or fish",
             Self::Digest => "print the digest of an image that was released",
             Self::Promote => "move the mutable tags of a held run",

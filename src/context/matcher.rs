@@ -149,6 +149,18 @@ impl Patterns {
         Ok(matched)
     }
 
+    /// Whether the list matches `path` or a directory that it is in, as `MatchesOrParentMatches` of moby's patternmatcher.
+    pub(crate) fn match_path_or_parent(&self, path: &[u8]) -> Result<bool, PatternError> {
+        let (mut parent, mut own) = (Marks::default(), Marks::default());
+        let mut matched = false;
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        for end in ends.map(|(end, _)| end).chain([path.len()]) {
+            matched = self.matches(path.get(..end).unwrap_or(path), &parent, &mut own)?;
+            std::mem::swap(&mut parent, &mut own);
+        }
+        Ok(matched)
+    }
+
     /// Returns the patterns that match `path` itself, in order. Allocates only if there are some.
     fn direct(&self, path: &[u8]) -> Result<Vec<usize>, PatternError> {
         let mut found = Vec::new();
@@ -234,6 +246,21 @@ mod tests {
 
     // Rows made with moby/patternmatcher v0.6.1 (Go 1.26): patterns, then `result path` columns, all
     // percent-encoded.
+    #[test]
+    fn a_path_matches_if_a_directory_above_it_does() {
+        let patterns = Patterns::new(["b", "**/*.log", "c/d", "!c/d/e"]).unwrap();
+        for (path, expected) in [
+            ("b/x/y", true),
+            ("a/b", false),
+            ("a/x.log", true),
+            ("c/d/f", true),
+            ("c/d/e", false),
+        ] {
+            let matched = patterns.match_path_or_parent(path.as_bytes()).unwrap();
+            assert_eq!(matched, expected, "{path}");
+        }
+    }
+
     #[test]
     fn patterns_match_as_in_moby() {
         let table = include_str!("../../tests/fixtures/context/patterns.tsv");

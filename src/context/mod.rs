@@ -21,6 +21,7 @@ mod walk;
 pub(crate) use budget::Budget as PatternBudget;
 pub(crate) use filter::FilterError;
 pub use filter::{Filter, FilterSpec};
+pub(crate) use matcher::Patterns;
 pub(crate) use pattern::{IgnorePattern, PatternError};
 pub use tree::Context;
 pub(crate) use tree::{ContextError, Entry, LinkTarget};

@@ -16,6 +16,7 @@ use super::helpers::Helpers;
 use super::host::{RegistryHost, shown};
 use super::patience::{ANSWER, Notices};
 use super::scoped::{self, Scoped, Scopes};
+use super::token::TokenTries;
 use super::{
     BearerToken, Credential, DockerConfig, Error, Origin, Origins, TokenRequest, tls, token,
 };
@@ -23,11 +24,15 @@ use crate::diag::Diagnostic;
 use crate::golang::strconv;
 use crate::types::blocking::unblock;
 use crate::types::causes::in_one_line;
+use crate::types::retry::{Pauses, Tries};
 use crate::types::secret::redact_urls;
 use crate::types::{Clock, Environment};
 
 /// Hosts that get Docker Hub's credential if they have none themselves.
 const HUB_GUESTS: [&str; 2] = ["dhi.io", "registry.scout.docker.com"];
+
+/// How often a token server is asked for one token for the daemon.
+const TOKEN_TRIES: u32 = 4;
 
 /// The host of Docker Hub, as the daemon names it.
 const HUB: &str = "registry-1.docker.io";
@@ -90,6 +95,7 @@ struct Shared {
     buildx_dir: Option<PathBuf>,
     scoped: OnceCell<Vec<Scoped>>,
     tokens_disabled: bool,
+    clock: Clock,
     helpers: Helpers,
     seeds: Seeds,
     clients: Clients,
@@ -127,6 +133,7 @@ impl Provider {
                 .get("BUILDKIT_NO_CLIENT_TOKEN")
                 .and_then(strconv::parse_bool)
                 == Some(true),
+            clock: clock.clone(),
             helpers: Helpers::new(clock, withheld, notices.clone()),
             seeds: Seeds::new(environment.docker_config_dir()),
             clients: Clients::new(tls::folders(environment)),
@@ -273,8 +280,21 @@ impl Provider {
         (!config.is_unread()).then_some(config)
     }
 
-    /// Exchanges the host's credential for a token.
+    /// Exchanges the host's credential for a token. Asks the token server once: the client of registries repeats the whole request if it
+    /// fails.
     pub(crate) async fn token(&self, request: &TokenRequest) -> Result<BearerToken, Error> {
+        self.token_in(1, request).await
+    }
+
+    /// Does the same for the daemon, which does not ask again. An overloaded token server is asked several times.
+    pub(crate) async fn token_for_daemon(
+        &self,
+        request: &TokenRequest,
+    ) -> Result<BearerToken, Error> {
+        self.token_in(TOKEN_TRIES, request).await
+    }
+
+    async fn token_in(&self, most: u32, request: &TokenRequest) -> Result<BearerToken, Error> {
         let end = Instant::now() + ANSWER;
         let host = parse(&request.host)?;
         let (scopes, repositories) = (&request.scopes, &request.repositories);
@@ -282,7 +302,12 @@ impl Provider {
         let client = self.0.clients.of(&host).await?;
         let realm = token::shown_realm(request);
         let what = format!("the token server `{realm}` for `{host}`");
-        let exchange = token::fetch(&client, request, &credential);
+        let tries = TokenTries {
+            tries: Tries::new(most, Some(end)),
+            pauses: Pauses::Slept,
+            clock: self.0.clock.clone(),
+        };
+        let exchange = Box::pin(token::fetch(&client, request, &credential, tries));
         let exchange = self.0.notices.watch(&what, exchange);
         let token = match tokio::time::timeout_at(end, exchange).await {
             Ok(result) => result,

@@ -9,7 +9,9 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use super::host::shown;
 use super::{Credential, Error};
 use crate::golang::json::{GoText, Reading, Trailing, is_field};
+use crate::types::Clock;
 use crate::types::Secret;
+use crate::types::retry::{Pauses, Tries, is_transient_status, retry_after};
 use crate::types::secret::redact_url;
 
 /// The lifetime of a token, in seconds, if the server does not report one (the minimum in the distribution
@@ -77,16 +79,31 @@ impl Answer {
     }
 }
 
-/// Exchanges `credential` for a token. Asks for an anonymous token if there is no secret.
+/// How requests to a token server are repeated.
+#[derive(Debug)]
+pub(super) struct TokenTries {
+    /// The tries of all requests of one exchange together.
+    pub(super) tries: Tries,
+    /// How rbake waits between them.
+    pub(super) pauses: Pauses,
+    /// The time, for a server that asks for a pause by a date.
+    pub(super) clock: Clock,
+}
+
+/// Exchanges `credential` for a token. Asks for an anonymous token if there is no secret. If the server is overloaded (429, 503 and the
+/// like) or closes the connection, the request is sent again, as often as `tries` allow; a server that cannot be reached is not asked
+/// again.
 pub(super) async fn fetch(
     client: &Client,
     request: &TokenRequest,
     credential: &Credential,
+    tries: TokenTries,
 ) -> Result<BearerToken, Error> {
-    let exchange = Exchange {
+    let mut exchange = Exchange {
         client,
         request,
         realm: realm(request)?,
+        tries,
     };
     match credential {
         Credential::Registry { token, .. } => {
@@ -135,6 +152,7 @@ struct Exchange<'a> {
     client: &'a Client,
     request: &'a TokenRequest,
     realm: Url,
+    tries: TokenTries,
 }
 
 impl Exchange<'_> {
@@ -142,7 +160,7 @@ impl Exchange<'_> {
         redact_url(self.realm.as_str())
     }
 
-    async fn post(&self, username: &str, secret: &str) -> Result<Response, Error> {
+    async fn post(&mut self, username: &str, secret: &str) -> Result<Response, Error> {
         let client_id = match self.request.client_id.as_str() {
             "" => "buildkit-client",
             id => id,
@@ -161,11 +179,11 @@ impl Exchange<'_> {
                 ("password", secret),
             ]);
         }
-        self.send(self.client.post(self.realm.clone()).form(&form))
-            .await
+        let request = self.client.post(self.realm.clone()).form(&form);
+        self.send(request).await
     }
 
-    async fn get(&self, basic: Option<(&str, &str)>) -> Result<BearerToken, Error> {
+    async fn get(&mut self, basic: Option<(&str, &str)>) -> Result<BearerToken, Error> {
         let mut url = self.realm.clone();
         {
             let mut query = url.query_pairs_mut();
@@ -184,8 +202,32 @@ impl Exchange<'_> {
         self.read(response).await
     }
 
-    async fn send(&self, builder: RequestBuilder) -> Result<Response, Error> {
-        builder.send().await.map_err(|error| self.failed(error))
+    async fn send(&mut self, builder: RequestBuilder) -> Result<Response, Error> {
+        loop {
+            // The bodies are in memory, so each request can be copied.
+            let Some(copy) = builder.try_clone() else {
+                return builder.send().await.map_err(|error| self.failed(error));
+            };
+            let sent = copy.send().await;
+            let TokenTries {
+                tries,
+                pauses,
+                clock,
+            } = &mut self.tries;
+            let repeats = match &sent {
+                Ok(response) if is_transient_status(response.status().as_u16()) => {
+                    let wish = retry_after(response.headers(), clock.now());
+                    tries.again(wish, pauses).await
+                }
+                Err(error) if !error.is_connect() && !error.is_builder() => {
+                    tries.again(None, pauses).await
+                }
+                _ => false,
+            };
+            if !repeats {
+                return sent.map_err(|error| self.failed(error));
+            }
+        }
     }
 
     /// Wraps reqwest's error, without its URL, which may contain credentials.
@@ -315,6 +357,66 @@ mod tests {
         }
     }
 
+    fn tries(most: u32) -> TokenTries {
+        TokenTries {
+            tries: Tries::new(most, None),
+            pauses: Pauses::Slept,
+            clock: Clock::system(),
+        }
+    }
+
+    async fn fetch_once(
+        client: &Client,
+        request: &TokenRequest,
+        credential: &Credential,
+    ) -> Result<BearerToken, Error> {
+        fetch(client, request, credential, tries(1)).await
+    }
+
+    const BUSY: &str =
+        "HTTP/1.1 429 No\r\nretry-after: 0\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    const DOWN: &str =
+        "HTTP/1.1 503 No\r\nretry-after: 0\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+    #[tokio::test]
+    async fn an_overloaded_server_is_asked_again_after_the_pause_that_it_asks_for() {
+        let slow =
+            "HTTP/1.1 429 No\r\nretry-after: 7\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        // The third answer is cut off.
+        let (realm, seen) = server(vec![BUSY, slow, "", OK]).await;
+        let pauses = Arc::new(Mutex::new(Vec::new()));
+        let repeated = TokenTries {
+            pauses: Pauses::Recorded(Arc::clone(&pauses)),
+            ..tries(4)
+        };
+        let token = fetch(&client(), &request(&realm), &basic(), repeated).await;
+        assert_eq!(token.unwrap().expires_in, 300);
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen.len(), 4);
+        assert!(seen.iter().all(|request| request.starts_with("POST ")));
+        let pauses = pauses.lock().unwrap();
+        assert_eq!(pauses[..2], [0, 7].map(std::time::Duration::from_secs));
+    }
+
+    #[tokio::test]
+    async fn the_tries_of_an_exchange_are_limited_together_and_a_refusal_ends_them() {
+        let unauthorized = "HTTP/1.1 401 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        // The POST takes one of two tries, the GET the other.
+        let (realm, seen) = server(vec![BUSY, unauthorized, DOWN, OK]).await;
+        let error = fetch(&client(), &request(&realm), &basic(), tries(2)).await;
+        let error = error.unwrap_err();
+        assert!(
+            matches!(error, Error::Refused { status: 503, .. }),
+            "{error}"
+        );
+        assert_eq!(seen.lock().unwrap().len(), 3);
+        let denied = "HTTP/1.1 403 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let (realm, seen) = server(vec![denied, OK]).await;
+        let refused = fetch(&client(), &request(&realm), &basic(), tries(4)).await;
+        assert!(refused.is_err());
+        assert_eq!(seen.lock().unwrap().len(), 1);
+    }
+
     fn basic() -> Credential {
         Credential::Basic {
             username: "u".into(),
@@ -327,7 +429,9 @@ mod tests {
     #[tokio::test]
     async fn passwords_are_sent_in_a_post_request() {
         let (realm, seen) = server(vec![OK]).await;
-        let token = fetch(&client(), &request(&realm), &basic()).await.unwrap();
+        let token = fetch_once(&client(), &request(&realm), &basic())
+            .await
+            .unwrap();
         assert_eq!(
             (
                 token.value.expose().as_str(),
@@ -354,7 +458,9 @@ mod tests {
     async fn servers_that_refuse_post_get_a_get_request() {
         let refused = "HTTP/1.1 405 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
         let (realm, seen) = server(vec![refused, OK]).await;
-        fetch(&client(), &request(&realm), &basic()).await.unwrap();
+        fetch_once(&client(), &request(&realm), &basic())
+            .await
+            .unwrap();
         let seen = seen.lock().unwrap();
         assert!(
             seen[1].starts_with("GET /token?service=registry&scope=repository%3Aa%3Apull&scope="),
@@ -373,7 +479,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_without_credentials_has_no_authorization() {
         let (realm, seen) = server(vec![OK]).await;
-        fetch(&client(), &request(&realm), &Credential::Anonymous)
+        fetch_once(&client(), &request(&realm), &Credential::Anonymous)
             .await
             .unwrap();
         assert!(
@@ -390,7 +496,7 @@ mod tests {
             username: "u".into(),
             password: Secret::new(String::new()),
         };
-        fetch(&client(), &request(&realm), &credential)
+        fetch_once(&client(), &request(&realm), &credential)
             .await
             .unwrap();
         assert!(seen.lock().unwrap()[0].starts_with("GET "), "{seen:?}");
@@ -412,7 +518,7 @@ mod tests {
     async fn errors_for_refusals_and_malformed_answers_contain_no_secrets() {
         let denied = "HTTP/1.1 403 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
         let (realm, _) = server(vec![denied]).await;
-        let error = fetch(
+        let error = fetch_once(
             &client(),
             &request(&realm.replace("http://", "http://u:secret@")),
             &basic(),
@@ -427,11 +533,11 @@ mod tests {
         let empty = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
         let (realm, _) = server(vec![empty]).await;
         assert!(matches!(
-            fetch(&client(), &request(&realm), &basic()).await,
+            fetch_once(&client(), &request(&realm), &basic()).await,
             Err(Error::NoToken { .. })
         ));
         assert!(matches!(
-            fetch(&client(), &request("file:///etc"), &basic()).await,
+            fetch_once(&client(), &request("file:///etc"), &basic()).await,
             Err(Error::Realm { .. })
         ));
     }
@@ -445,7 +551,7 @@ mod tests {
                     "HTTP/1.1 {status} Go\r\nlocation: {other}?secret=1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
                 );
                 let (realm, asked) = server(vec![redirect.leak()]).await;
-                let error = fetch(&client(), &request(&realm), &credential).await;
+                let error = fetch_once(&client(), &request(&realm), &credential).await;
                 let error = error.unwrap_err();
                 assert!(matches!(error, Error::Redirect { .. }), "{error}");
                 let text = error.to_string();
@@ -462,7 +568,11 @@ mod tests {
         let redirect =
             "HTTP/1.1 307 Go\r\nlocation: /other\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
         let (realm, seen) = server(vec![redirect, OK]).await;
-        assert!(fetch(&client(), &request(&realm), &basic()).await.is_ok());
+        assert!(
+            fetch_once(&client(), &request(&realm), &basic())
+                .await
+                .is_ok()
+        );
         assert!(seen.lock().unwrap()[1].starts_with("POST /other "));
     }
 }

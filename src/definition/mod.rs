@@ -17,6 +17,7 @@ pub mod model;
 mod namespace;
 mod overrides;
 mod parse;
+pub(crate) mod remote;
 pub mod schema;
 mod shapes;
 pub mod source;

@@ -154,7 +154,7 @@ pub const ATTRIBUTES: &[AttributeSpec] = &[
     row(TargetAttribute::Contexts, "contexts", AttributeKind::Map, Merge::PerKey, Some(set("contexts", SetForm::Entry)),
         "Further source trees by name; an empty one removes an inherited one."),
     row(TargetAttribute::Dockerfile, "dockerfile", AttributeKind::Text, Merge::Replace, Some(set("dockerfile", SetForm::Scalar)),
-        "The path of the Dockerfile, relative to the context."),
+        "The path of the Dockerfile, relative to the context, or its address."),
     row(TargetAttribute::DockerfileInline, "dockerfile-inline", AttributeKind::Text, Merge::Replace, None,
         "The text of the Dockerfile; takes precedence over `dockerfile`."),
     row(TargetAttribute::Args, "args", AttributeKind::NullableMap, Merge::PerKey, Some(set("args", SetForm::Entry)),

@@ -30,17 +30,28 @@ pub(crate) const DEFAULT_NAMES: [&str; 8] = [
 ];
 
 /// The directory that is searched if the working directory has none of the default names. buildx does not do this.
-const FALLBACK_DIR: &str = "bake";
+pub(crate) const FALLBACK_DIR: &str = "bake";
 
 /// The inputs that decide which files are read.
 #[derive(Debug)]
 pub(crate) struct SourceRequest<'a> {
     /// The values of `-f`, in order.
     pub(crate) files: &'a [String],
-    /// The address of a remote definition (the first positional argument), if there is one.
-    pub(crate) remote: Option<&'a str>,
+    /// The files of a definition that was fetched from a remote address. They are read before local ones.
+    pub(crate) fetched: Option<&'a [FetchedFile]>,
     /// The process environment, with the working directory.
     pub(crate) environment: &'a Environment,
+}
+
+/// A file of a definition that was fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FetchedFile {
+    /// Its path in the tree, or the address that it was downloaded from.
+    pub(crate) name: String,
+    /// The directory of the file in the tree. `None` for a download.
+    pub(crate) folder: Option<PathBuf>,
+    /// Its content, which is not trusted.
+    pub(crate) content: Vec<u8>,
 }
 
 /// The text of all files of a definition. Later files take precedence.
@@ -51,7 +62,6 @@ pub struct DefinitionSources {
     /// The files to parse, in order.
     pub files: Vec<DefinitionSource>,
     /// How the files were chosen.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests read it"))]
     pub(crate) origin: DefinitionOrigin,
 }
 
@@ -65,6 +75,8 @@ pub(crate) enum DefinitionOrigin {
     Flag,
     /// They were given in `BUILDX_BAKE_FILE`.
     Environment,
+    /// They were fetched.
+    Fetched,
 }
 
 /// One file of a definition.
@@ -142,24 +154,24 @@ pub(crate) fn read(
     request: &SourceRequest<'_>,
     stdin: &mut dyn Read,
 ) -> Result<DefinitionSources, Diagnostics> {
-    if let Some(remote) = request.remote {
-        let mut problem = remote_unsupported(remote);
-        let names = split(request.files);
-        if !names.fetched.is_empty() {
-            problem = problem.note(format!(
-                "rbake would read {} from it; names that start with `cwd://` are local files",
-                listed(&names.fetched)
-            ));
-        }
-        return Err(problem.into());
-    }
     let mut problems = Diagnostics::default();
-    let (origin, names) = choose(request, &mut problems);
-    let mut sources = DefinitionSources {
-        origin,
-        ..DefinitionSources::default()
-    };
     let mut empty = Vec::new();
+    let mut sources = DefinitionSources::default();
+    let names = if let Some(fetched) = request.fetched {
+        sources.origin = DefinitionOrigin::Fetched;
+        for file in fetched {
+            match sources.add_fetched(file) {
+                Ok(true) => {}
+                Ok(false) => empty.push(file.name.clone()),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        remote_names(request.files, request.environment).local
+    } else {
+        let (origin, names) = choose(request, &mut problems);
+        sources.origin = origin;
+        names
+    };
     for name in names {
         match read_one(&name, request.environment, stdin) {
             // As in buildx, an empty file is ignored, even if it is JSON, for which empty text is invalid.
@@ -189,16 +201,42 @@ pub(crate) fn read(
     problems.into_result(sources)
 }
 
+impl DefinitionSources {
+    /// Adds a file that was fetched. `false` if it is empty.
+    fn add_fetched(&mut self, file: &FetchedFile) -> Result<bool, Diagnostic> {
+        let DecodedText { text, utf16 } = decoded(file.content.clone(), &file.name, &file.name)?;
+        if text.is_empty() {
+            return Ok(false);
+        }
+        self.add(&file.name, text);
+        if let Some(source) = self.files.last_mut() {
+            source.utf16 = utf16;
+            source.base_dir.clone_from(&file.folder);
+        }
+        Ok(true)
+    }
+}
+
 /// The names of the files to read. `-f` takes precedence over `BUILDX_BAKE_FILE`, which takes precedence over the
 /// default names.
 fn choose(
     request: &SourceRequest<'_>,
     problems: &mut Diagnostics,
 ) -> (DefinitionOrigin, Vec<String>) {
-    if !request.files.is_empty() {
-        return (DefinitionOrigin::Flag, request.files.to_vec());
+    if let Some(named) = named(request.files, request.environment) {
+        return named;
     }
-    let environment = request.environment;
+    (
+        DefinitionOrigin::DefaultNames,
+        default_files(request.environment.current_dir(), problems),
+    )
+}
+
+/// The names in `-f` or in `BUILDX_BAKE_FILE`. `None` if there are none.
+fn named(files: &[String], environment: &Environment) -> Option<(DefinitionOrigin, Vec<String>)> {
+    if !files.is_empty() {
+        return Some((DefinitionOrigin::Flag, files.to_vec()));
+    }
     if let Some(list) = environment.non_empty("BUILDX_BAKE_FILE") {
         let default_separator = if cfg!(windows) { ";" } else { ":" };
         let separator = environment
@@ -212,19 +250,16 @@ fn choose(
             .map(str::to_owned)
             .collect();
         if !names.is_empty() {
-            return (DefinitionOrigin::Environment, names);
+            return Some((DefinitionOrigin::Environment, names));
         }
     }
-    (
-        DefinitionOrigin::DefaultNames,
-        default_files(environment.current_dir(), problems),
-    )
+    None
 }
 
 /// The folder of the first definition file, relative to the working directory. That of a definition from standard input
 /// or from a remote address is the working directory.
 pub(crate) fn folder(request: &SourceRequest<'_>) -> PathBuf {
-    if request.remote.is_some() {
+    if request.fetched.is_some() {
         return PathBuf::new();
     }
     let (_, files) = choose(request, &mut Diagnostics::default());
@@ -286,7 +321,7 @@ fn read_one(
         read_limited(stdin, 0)
     } else {
         if is_remote(name) {
-            return Err(remote_unsupported(name));
+            return Err(remote_file(name));
         }
         let path = name.strip_prefix("cwd://").unwrap_or(name);
         if path.is_empty() {
@@ -323,6 +358,18 @@ fn read_one(
             .help("make it readable for the user that runs rbake"),
         _ => unreadable(error.to_string()),
     })?;
+    decoded(bytes, name, shown)
+}
+
+/// The text in `bytes`, which are the content of the file `name`. Errors call it `shown`.
+fn decoded(bytes: Vec<u8>, name: &str, shown: &str) -> Result<DecodedText, Diagnostic> {
+    let unreadable = |why: String| {
+        Diagnostic::error(
+            Class::Definition,
+            "definition::unreadable",
+            format!("cannot read the definition `{shown}`: {why}"),
+        )
+    };
     let decoded = encoding::decode(bytes).map_err(|error| {
         let way_out = match error {
             NotText::Utf8 { .. } => "save it as UTF-8",
@@ -351,20 +398,21 @@ fn read_limited(from: &mut dyn Read, expected: u64) -> io::Result<Vec<u8>> {
 
 /// The values of `-f` for a remote definition, by where the files are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct RemoteNames<'a> {
+pub(crate) struct RemoteNames {
     /// Files at the remote address. If empty, the default names are used.
-    pub(crate) fetched: Vec<&'a str>,
+    pub(crate) fetched: Vec<String>,
     /// Local files (`cwd://`). They are read after the remote ones.
-    pub(crate) local: Vec<&'a str>,
+    pub(crate) local: Vec<String>,
 }
 
-/// Splits the values of `-f` for a remote definition into remote and local files.
-pub(crate) fn split(files: &[String]) -> RemoteNames<'_> {
+/// Splits the names of files in `-f`, or in `BUILDX_BAKE_FILE`, into remote and local files.
+pub(crate) fn remote_names(files: &[String], environment: &Environment) -> RemoteNames {
     let mut names = RemoteNames::default();
-    for file in files {
-        match file.strip_prefix("cwd://") {
-            Some(local) => names.local.push(local),
-            None => names.fetched.push(file),
+    let (_, named) = named(files, environment).unwrap_or_default();
+    for name in named {
+        match name.strip_prefix("cwd://") {
+            Some(local) => names.local.push(local.to_owned()),
+            None => names.fetched.push(name),
         }
     }
     names
@@ -375,16 +423,17 @@ fn listed(names: &[&str]) -> String {
     names.join(", ")
 }
 
-fn remote_unsupported(address: &str) -> Diagnostic {
+/// The error for an address in `-f`.
+fn remote_file(address: &str) -> Diagnostic {
+    let shown = redact_url(address);
     Diagnostic::error(
         Class::Definition,
-        "definition::remote-unsupported",
-        format!(
-            "remote definitions such as `{}` are not supported yet",
-            redact_url(address)
-        ),
+        "definition::unreadable",
+        format!("cannot read the definition `{shown}`: it is not a file on this machine"),
     )
-    .help("clone or download it, and name the file with `-f`")
+    .help(format!(
+        "the address of a definition is an argument, before the targets: `rbake {shown}`"
+    ))
 }
 
 #[cfg(test)]
@@ -423,7 +472,7 @@ mod tests {
         let files: Vec<String> = files.iter().map(|f| (*f).to_owned()).collect();
         let request = SourceRequest {
             files: &files,
-            remote: None,
+            fetched: None,
             environment: &environment,
         };
         read(&request, &mut stdin)
@@ -525,7 +574,7 @@ mod tests {
                 "cannot read the definition `nope.hcl`: there is no such file",
                 "cannot read the definition `sub`: it is a directory",
                 "cannot read the definition `latin1.hcl`: it is not UTF-8 (line 2, byte 8)",
-                "remote definitions such as `https://example.com/bake.hcl` are not supported yet",
+                "cannot read the definition `https://example.com/bake.hcl`: it is not a file on this machine",
             ]
         );
     }
@@ -533,19 +582,38 @@ mod tests {
     #[test]
     fn files_of_a_remote_definition_are_remote_or_local() {
         let files = ["a.hcl", "cwd://b.hcl", "c.json"].map(str::to_owned);
-        let names = split(&files);
+        let names = remote_names(&files, &Environment::default());
         assert_eq!(names.fetched, ["a.hcl", "c.json"]);
         assert_eq!(names.local, ["b.hcl"]);
-        let environment = Environment::default();
-        let request = SourceRequest {
-            files: &files,
-            remote: Some("https://me:secret@example.com/x.git"),
-            environment: &environment,
+        let environment = Environment::of([("BUILDX_BAKE_FILE", "x.hcl:y.hcl")], "/");
+        let names = remote_names(&[], &environment);
+        assert_eq!(names.fetched, ["x.hcl", "y.hcl"]);
+    }
+
+    #[test]
+    fn local_files_follow_fetched_ones() {
+        let dir = dir(&[("own.hcl", "own")]);
+        let fetched = |name: &str, content: &[u8]| FetchedFile {
+            name: name.to_owned(),
+            folder: Some("sub".into()),
+            content: content.to_vec(),
         };
-        let problems = read(&request, &mut io::empty()).unwrap_err();
-        assert_eq!(problems.0[0].code, "definition::remote-unsupported");
-        assert!(!problems.0[0].message.contains("secret"), "{problems:?}");
-        assert!(problems.0[0].notes[0].contains("`a.hcl`, `c.json`"));
+        let environment = Environment::new([], dir.path().to_owned());
+        let files = ["cwd://own.hcl".to_owned()];
+        let read_with = |fetched: &[FetchedFile]| {
+            let request = SourceRequest {
+                files: &files,
+                fetched: Some(fetched),
+                environment: &environment,
+            };
+            read(&request, &mut io::empty())
+        };
+        let sources = read_with(&[fetched("sub/a.hcl", b"a"), fetched("empty.hcl", b"")]).unwrap();
+        assert_eq!(names(&sources), ["sub/a.hcl", "own.hcl"]);
+        assert_eq!(sources.files[0].base_dir, Some("sub".into()));
+        assert_eq!(sources.origin, DefinitionOrigin::Fetched);
+        let problems = read_with(&[fetched("a.hcl", b"\xff")]).unwrap_err();
+        assert_eq!(problems.0[0].code, "definition::unreadable");
     }
 
     #[test]
@@ -554,7 +622,7 @@ mod tests {
         let environment = Environment::default();
         let request = SourceRequest {
             files: &["-".to_owned()],
-            remote: None,
+            fetched: None,
             environment: &environment,
         };
         let problems = read(&request, &mut endless).unwrap_err();

@@ -94,7 +94,7 @@ async fn dial(endpoint: &Endpoint) -> Option<BoxedStream> {
                 tls: None,
             }
         }
-        Endpoint::DockerContainer { .. } => return None,
+        Endpoint::DockerContainer { .. } | Endpoint::Command(_) | Endpoint::Pod(_) => return None,
     };
     transport::dial_docker(&plain).await.ok()
 }

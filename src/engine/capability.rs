@@ -157,7 +157,7 @@ fn worker(record: WorkerRecord) -> Worker {
 }
 
 /// `None` if the daemon reports a platform that cannot be parsed.
-fn platform(from: &pb::Platform) -> Option<Platform> {
+pub(super) fn platform(from: &pb::Platform) -> Option<Platform> {
     let mut text = format!("{}/{}", from.os, from.architecture);
     if !from.variant.is_empty() {
         text = format!("{text}/{}", from.variant);

@@ -259,7 +259,10 @@ impl Connection {
             .max_header_list_size(HEADER_LIMIT)
             .handshake::<_, Body>(stream)
             .await
-            .map_err(|error| no_grpc(&endpoint, counters.read(), in_one_line(&error)))?;
+            .map_err(|error| {
+                let detail = with_remarks(in_one_line(&error), dialled.remarks.as_ref());
+                no_grpc(&endpoint, counters.read(), detail)
+            })?;
         let closing = CancellationToken::new();
         let channel = GrpcChannel { send, authority };
         let (tell_silence, silence) = watch::channel(Duration::ZERO);
@@ -486,6 +489,14 @@ fn no_grpc(endpoint: &Endpoint, traffic: Traffic, detail: String) -> ConnectionE
     }
 }
 
+/// Adds to `reason` what the process at the other end of the stream has written to standard error.
+fn with_remarks(reason: String, remarks: Option<&Remarks>) -> String {
+    match remarks.map(Remarks::text).filter(|text| !text.is_empty()) {
+        Some(text) => format!("{reason}: {text}"),
+        None => reason,
+    }
+}
+
 /// Controls the stream of a connection from outside.
 #[derive(Default)]
 struct Line {
@@ -531,14 +542,12 @@ where
                 tokio::time::timeout(FLUSH_TIMEOUT, &mut connection).await.ok()
             }
         };
-        let mut reason = match &result {
+        let reason = match &result {
             Some(Err(error)) => in_one_line(error),
             Some(Ok(())) => "it was closed by the other side".to_owned(),
             None => "it was closed".to_owned(),
         };
-        if let Some(text) = remarks.map(|r| r.text()).filter(|text| !text.is_empty()) {
-            reason = format!("{reason}: {text}");
-        }
+        let reason = with_remarks(reason, remarks.as_ref());
         if closing.is_cancelled() {
             tracing::debug!("connection closed");
         } else {

@@ -9,6 +9,9 @@
 //! again. It forgets results of imported caches that it did not need to load, so the job imports the caches again. The job answers no secret: a step that would have to run again for lack of a cached result, and needs one,
 //! fails the export and not the image.
 //!
+//! The results of targets that a solve links to are asked for in the same job: the definitions of the first time name
+//! sessions, and steps that must not come from the cache.
+//!
 //! Of a solve that did not succeed, the job returns the results of the steps that finished. The frontend only describes
 //! the build; the daemon builds nothing before it is asked for a result. So the description is cut, and the steps that
 //! failed are not run again.
@@ -27,7 +30,8 @@ use super::gateway::{FrontendResult, Gateway, JoinedResults, cut_to_finished};
 use super::id::BuildRef;
 use super::session::Session;
 use super::solve::{Sessions, failure_of};
-use super::spec::{NoCache, SolveCache, SolveSpec};
+use super::source_policy::SourcePolicy;
+use super::spec::{NoCache, SolveCache, SolveContext, SolveSpec};
 use super::steps::ReportedSteps;
 use super::{status, wire};
 use crate::event::EventSink;
@@ -40,8 +44,22 @@ pub(crate) struct EndedSolve {
     pub(crate) spec: SolveSpec,
     /// Its sessions.
     pub(crate) sessions: Sessions,
-    /// Its steps, if it did not succeed: only those that finished are exported.
-    pub(crate) steps: Option<ReportedSteps>,
+    /// What becomes of its result.
+    pub(crate) part: SolvePart,
+    /// The solves whose results it takes as contexts, with the names of these contexts. They are indexes of earlier solves of
+    /// the export.
+    pub(crate) links: Vec<(String, usize)>,
+}
+
+/// What becomes of the result of a solve that a job asks for again.
+#[derive(Debug, Clone)]
+pub(crate) enum SolvePart {
+    /// It is exported.
+    Exported,
+    /// The solve did not succeed: only those of these steps that finished are exported.
+    Salvaged(ReportedSteps),
+    /// It is only the input of other solves.
+    Input,
 }
 
 /// What came of an export.
@@ -62,7 +80,7 @@ pub(crate) struct MergedExport {
     pub(crate) session: Arc<Session>,
     /// Where the cache is written.
     pub(crate) cache: SolveCache,
-    /// The solves.
+    /// The solves. Each comes after those that it links to.
     pub(crate) solves: Vec<EndedSolve>,
     /// Whether the job also returns a result that depends on all others, so that the cache has one last record.
     pub(crate) with_union: bool,
@@ -90,9 +108,15 @@ impl MergedExport {
         imports
     }
 
-    /// The request to the frontend for a solve.
-    fn request(solve: &EndedSolve) -> SolveRequest {
-        let spec = SolveSpec {
+    /// The request to the frontend for a solve, after `answers` to those before it.
+    ///
+    /// # Errors
+    /// A solve that it links to has no result.
+    fn request(
+        solve: &EndedSolve,
+        answers: &[Result<FrontendResult, Status>],
+    ) -> Result<SolveRequest, Status> {
+        let mut spec = SolveSpec {
             // The target has just been built without the cache; what it made is what is exported.
             no_cache: NoCache::Nothing,
             attestations: Vec::new(),
@@ -100,7 +124,17 @@ impl MergedExport {
             exports: Vec::new(),
             ..solve.spec.clone()
         };
-        wire::gateway_request(&spec, &solve.sessions.ids_by_directory(&spec))
+        for (context, parent) in &solve.links {
+            let answer = answers.get(*parent).cloned();
+            let answer = answer.unwrap_or_else(|| Err(Status::aborted("not asked yet")))?;
+            if let Some(SolveContext::Linked { results, .. }) = spec.named_contexts.get_mut(context)
+            {
+                let linked = answer.linked();
+                *results = linked.map_err(|error| Status::aborted(error.to_string()))?;
+            }
+        }
+        let ids = solve.sessions.ids_by_directory(&spec);
+        Ok(wire::gateway_request(&spec, &ids))
     }
 }
 
@@ -123,12 +157,15 @@ pub(super) async fn run(
     );
     let _progress = AbortOnDropHandle::new(tokio::spawn(progress.in_current_span()));
     let mut control = connection.control();
-    let request = wire::cache_request(
+    let mut request = wire::cache_request(
         &merged.build_ref,
         merged.session.id(),
         &merged.cache,
         merged.entitlements(),
     );
+    // The frontends are asked again, and must find the same sources.
+    let policy = first.spec.source_policy.as_ref();
+    request.source_policy = policy.map(SourcePolicy::to_message);
     let outer = control.solve(request);
     let mut outer = std::pin::pin!(outer);
     let mut gateway = Gateway::new(connection, &merged.build_ref);
@@ -167,11 +204,18 @@ pub(super) async fn run(
 async fn join(gateway: &mut Gateway, merged: &MergedExport) -> Result<JoinedResults, Status> {
     gateway.ping().await?;
     let mut joined = JoinedResults::default();
+    let mut answers = Vec::with_capacity(merged.solves.len());
     for solve in &merged.solves {
-        let asked = gateway.solve(MergedExport::request(solve)).await;
-        match &solve.steps {
-            None => joined.add(asked?),
-            Some(steps) => match asked {
+        let asked = match MergedExport::request(solve, &answers) {
+            Ok(request) => gateway.solve(request).await,
+            Err(status) => Err(status),
+        };
+        answers.push(asked.clone());
+        match &solve.part {
+            SolvePart::Exported => joined.add(asked?),
+            // Those that need it have no result, either.
+            SolvePart::Input => {}
+            SolvePart::Salvaged(steps) => match asked {
                 Ok(described) => {
                     add_finished(gateway, &described, (solve, steps), &mut joined).await?;
                 }

@@ -3,24 +3,35 @@
 //! This module does not know bake files: its input is a [`spec::SolveSpec`]. Start at [`Engine`]: connect, ask for
 //! the daemon's capabilities, open sessions, solve.
 
+mod anchor;
 pub(crate) mod answer;
+pub(crate) mod cache_records;
 pub(crate) mod capability;
 pub(crate) mod connection;
 pub mod docker;
+pub(crate) mod download;
 pub mod endpoint;
+mod export_check;
+pub(crate) mod facts;
 pub mod failure;
 pub(crate) mod gateway;
+mod history;
 pub(crate) mod id;
 mod image;
+pub(crate) mod kubernetes;
+pub(crate) mod llb;
 mod merge;
 pub(crate) mod pulse;
+mod rehearsal;
 pub mod session;
 mod solve;
+mod source_policy;
 pub mod spec;
 mod status;
 mod steps;
 pub(crate) mod traffic;
 pub mod transport;
+mod tree_reader;
 mod wire;
 
 use std::fmt;
@@ -30,21 +41,27 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+pub(crate) use anchor::Anchor;
 pub(crate) use capability::Capabilities;
 pub use connection::{Connection, ConnectionError};
 pub use endpoint::Endpoint;
 pub use gateway::FrontendResult;
-use gateway::JobHooks;
-pub(crate) use gateway::{FilesUnreachable, Hold, JobEntry, JobEntryKind, JobFiles, ReadHook};
+pub(crate) use gateway::{
+    FilesUnreachable, Hold, JobEntry, JobEntryKind, JobFiles, JobHooks, ReadHook,
+};
+pub(crate) use history::{HistoryError, RecordedProvenance};
 pub use id::{BuildRef, SessionId};
-pub(crate) use merge::{EndedSolve, MergedExport, MergedResponse};
+pub(crate) use merge::{EndedSolve, MergedExport, MergedResponse, SolvePart};
 pub use pulse::Patience;
+pub(crate) use rehearsal::RehearsedSolve;
 pub(crate) use session::SessionError;
 pub use session::{Session, SessionBuilder};
 pub use solve::Sessions;
+pub(crate) use source_policy::{InvalidSourcePolicy, SourcePolicy};
 pub(crate) use spec::SolveSpec;
 pub(crate) use steps::ReportedSteps;
 pub(crate) use traffic::Traffic;
+pub(crate) use tree_reader::TreeReader;
 
 use crate::event::EventSink;
 use crate::outcome::{SolveFailure, Solved};
@@ -115,38 +132,40 @@ impl Engine {
         cancel: &CancellationToken,
         hold: Hold,
     ) -> Result<Solved, SolveFailure> {
-        let spec = SolveSpec {
-            through_gateway: true,
-            ..spec.clone()
-        };
         let hooks = JobHooks {
             hold: Some(hold),
             ..JobHooks::default()
         };
-        let run = solve::run(&self.connection, &spec, sessions, events, cancel, hooks);
-        Box::pin(run.instrument(solve::span(&spec))).await
+        self.solve_with(spec, sessions, events, cancel, hooks).await
     }
 
-    /// Like [`Engine::solve`], but always through the gateway, whatever `spec` says. Passes the files of the result, or of
-    /// the step that fails, to `read`, and continues the solve when its future completes.
-    pub(crate) async fn solve_and_read(
+    /// Like [`Engine::solve`], but always through the gateway, whatever `spec` says, with `hooks`.
+    pub(crate) async fn solve_with(
         &self,
         spec: &SolveSpec,
         sessions: &Sessions,
         events: &EventSink,
         cancel: &CancellationToken,
-        read: ReadHook,
+        hooks: JobHooks,
     ) -> Result<Solved, SolveFailure> {
         let spec = SolveSpec {
             through_gateway: true,
             ..spec.clone()
         };
-        let hooks = JobHooks {
-            read: Some(read),
-            ..JobHooks::default()
-        };
         let run = solve::run(&self.connection, &spec, sessions, events, cancel, hooks);
         Box::pin(run.instrument(solve::span(&spec))).await
+    }
+
+    /// Begins a job that keeps the steps of a solve in the daemon: of `spec`, served by `sessions`, whose frontend has
+    /// answered `result`. Until all steps have run, cancelling `halt` ends the job.
+    pub(crate) fn anchor(
+        &self,
+        spec: &SolveSpec,
+        sessions: &Sessions,
+        result: &FrontendResult,
+        halt: CancellationToken,
+    ) -> Anchor {
+        Anchor::begin(&self.connection, spec, sessions, result, halt)
     }
 
     /// Exports one cache of several solves, and sends progress to `events`. Dropping the future ends the job.
@@ -157,6 +176,48 @@ impl Engine {
     ) -> Result<MergedResponse, SolveFailure> {
         let span = tracing::info_span!("merged cache", build_ref = %merged.build_ref);
         Box::pin(merge::run(&self.connection, merged, events).instrument(span)).await
+    }
+
+    /// Runs `work`, which reads files of file systems that the daemon makes, in a job that `session` serves. Dropping the
+    /// future ends the job.
+    pub(crate) async fn read_trees<'c, T, E, W>(
+        &'c self,
+        session: &Session,
+        work: impl FnOnce(TreeReader<'c>) -> W,
+    ) -> Result<T, E>
+    where
+        W: Future<Output = Result<T, E>>,
+        E: From<SolveFailure>,
+    {
+        let job = tree_reader::Job {
+            session: Some(session),
+            ..tree_reader::Job::default()
+        };
+        tree_reader::run(&self.connection, job, work).await
+    }
+
+    /// What each of `solves` would read of its main context, in their order: `None` if that is not known. Asks the frontends, and
+    /// builds nothing. `session` is that of the job: it has credentials. Dropping the future ends the job.
+    ///
+    /// # Errors
+    /// The daemon does not run the job.
+    pub(crate) async fn rehearse(
+        &self,
+        session: &Arc<Session>,
+        solves: &[RehearsedSolve],
+    ) -> Result<Vec<Option<llb::ContextRead>>, SolveFailure> {
+        Box::pin(rehearsal::run(&self.connection, session, solves)).await
+    }
+
+    /// Whether the daemon accepts the attributes of `cache`, which is to be exported. Builds nothing.
+    ///
+    /// # Errors
+    /// Those of the daemon. None if it does not answer within seconds.
+    pub(crate) async fn check_cache_export(
+        &self,
+        cache: &spec::SolveCache,
+    ) -> Result<(), SolveFailure> {
+        export_check::run(&self.connection, cache).await
     }
 
     /// The compressed size of the image `digest` in bytes, all platforms together. `None` if the daemon does not have
@@ -181,6 +242,15 @@ impl Engine {
         limit: usize,
     ) -> Option<bytes::Bytes> {
         image::content(&self.connection, digest, limit).await
+    }
+
+    /// The provenance that the daemon recorded of the build `build_ref`, which has ended. Empty if it has none, or keeps no
+    /// history.
+    pub(crate) async fn provenance(
+        &self,
+        build_ref: &BuildRef,
+    ) -> Result<Vec<RecordedProvenance>, HistoryError> {
+        history::provenance(&self.connection, build_ref).await
     }
 
     /// Opens a content of the daemon's store, of any size. Its digest is not checked.

@@ -60,7 +60,8 @@ impl Sessions {
         ids
     }
 
-    fn ids(&self) -> wire::SessionIds {
+    /// The ids of the sessions.
+    pub(super) fn ids(&self) -> wire::SessionIds {
         let directories = self.directories.iter();
         wire::SessionIds {
             target: self.target.id().clone(),
@@ -118,8 +119,10 @@ pub(super) async fn run(
         }
     }
     result.map(|response| Solved {
+        node_path: None,
         response,
         build_ref: spec.build_ref.to_string(),
+        called: spec.subrequest.clone(),
         elapsed: started.elapsed(),
         size: None,
         made: None,
@@ -171,7 +174,7 @@ async fn request(
     // If `Solve` returns before the gateway answers, the job failed, and its status is the most specific error.
     let asking = SolveRequest {
         // Otherwise, steps run only after the result was returned.
-        evaluate: hooks.read.is_some(),
+        evaluate: hooks.evaluate_at_once(),
         ..wire::gateway_request(spec, &ids)
     };
     let asked = tokio::select! {
@@ -180,7 +183,7 @@ async fn request(
     };
     match asked {
         Ok(result) => {
-            let metadata = result.text_metadata();
+            let answer = spec.subrequest.is_some().then(|| result.text_metadata());
             let outer = tokio::select! {
                 outer = &mut outer => outer,
                 returned = gateway.give_back(Ok(result)) => match returned {
@@ -189,9 +192,7 @@ async fn request(
                 },
             };
             let mut response = ended(connection, outer).await?;
-            if spec.subrequest.is_some() {
-                response.extend(metadata);
-            }
+            response.extend(answer.unwrap_or_default());
             Ok(response)
         }
         Err(refusal) => {

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 
 use super::id::BuildRef;
+use super::source_policy::SourcePolicy;
 use crate::types::remote::RemoteAddress;
 use crate::types::ulimit::Ulimit;
 use crate::types::{ContextImage, ImageName, NetworkMode, Platform, Secret, TargetName};
@@ -70,6 +71,8 @@ pub struct SolveSpec {
     pub exports: Vec<SolveExport>,
     /// Privileges to request, such as `security.insecure`.
     pub(crate) entitlements: BTreeSet<String>,
+    /// Rules on the sources, which the daemon applies.
+    pub(crate) source_policy: Option<SourcePolicy>,
     /// The subrequest that the frontend answers instead of building, such as `lint`.
     pub subrequest: Option<String>,
     /// Whether the solve is kept out of the daemon's history.
@@ -108,6 +111,7 @@ impl SolveSpec {
             cache_exports: Vec::new(),
             exports: Vec::new(),
             entitlements: BTreeSet::new(),
+            source_policy: None,
             subrequest: None,
             internal: false,
             through_gateway: false,
@@ -117,11 +121,15 @@ impl SolveSpec {
     /// The local directories that the solve reads. A session of the solve must serve each of them.
     pub(crate) fn locals(&self) -> Vec<LocalName> {
         let mut locals = Vec::new();
+        let is_input = match &self.context {
+            MainContext::Shared(shared) => shared.dockerfile.is_some(),
+            MainContext::Local | MainContext::Remote(_) | MainContext::Input(_) => false,
+        };
         match self.dockerfile {
-            Dockerfile::Local { .. } | Dockerfile::Apart { .. } => {
+            Dockerfile::Local { .. } | Dockerfile::Apart { .. } if !is_input => {
                 locals.push(LocalName::DOCKERFILE);
             }
-            Dockerfile::InContext { .. } => {}
+            Dockerfile::Local { .. } | Dockerfile::Apart { .. } | Dockerfile::InContext { .. } => {}
         }
         if self.context == MainContext::Local {
             locals.push(LocalName::CONTEXT);
@@ -225,6 +233,29 @@ pub enum MainContext {
     Local,
     /// A repository or an archive that the daemon fetches.
     Remote(RemoteAddress),
+    /// A file system that is described in LLB.
+    Input(InputTree),
+    /// A local directory, of which one transfer is made for several solves.
+    Shared(SharedInputs),
+}
+
+/// Local directories that several solves have as inputs. The encoded LLB definitions name the sessions that serve them, and are
+/// not empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedInputs {
+    /// The main context.
+    pub(crate) context: Bytes,
+    /// The directory of the Dockerfile, if it is shared, too.
+    pub(crate) dockerfile: Option<Bytes>,
+}
+
+/// A file system that a solve has as an input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputTree {
+    /// The encoded LLB definition. It is not empty.
+    pub(crate) definition: Bytes,
+    /// The address of the repository, with the directory. `None` if it is not in a repository.
+    pub(crate) address: Option<String>,
 }
 
 /// A named context.
@@ -251,6 +282,8 @@ pub enum SolveContext {
     },
     /// A repository or an archive that the daemon fetches.
     Remote(RemoteAddress),
+    /// A file system that is described in LLB.
+    Input(InputTree),
     /// The result of another target's solve.
     Linked {
         /// The name of the input. It is unique in the run and has no `::`.

@@ -90,6 +90,11 @@ impl ReportedSteps {
         self.steps.get(digest).filter(|_| !self.overflows)
     }
 
+    /// Whether a step has this digest.
+    pub(crate) fn contains(&self, digest: &Digest) -> bool {
+        self.get(digest).is_some()
+    }
+
     /// The kept copy of `digest`, if a step has it.
     pub(super) fn known(&self, digest: &Digest) -> Option<&Digest> {
         let known = self.steps.get_key_value(digest);

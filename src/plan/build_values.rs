@@ -5,6 +5,7 @@
 
 use std::fmt::Display;
 
+use super::call::FrontendCall;
 use super::syntax::{HostAddress, parse_host};
 use crate::definition::model::{
     CacheEntry, CacheKind, Export, ExportKind, List, SharedText, Target,
@@ -15,6 +16,8 @@ use crate::types::{ImageName, NetworkMode};
 /// The parsed attributes of a target that only matter when it is built.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct BuildValues {
+    /// What the frontend is asked instead of a build. `None` for a build.
+    pub(crate) call: Option<FrontendCall>,
     /// The network mode of the build steps.
     pub(crate) network: NetworkMode,
     /// Additional host names for the build steps.
@@ -84,6 +87,7 @@ pub(super) fn read(target: &Target) -> BuildValues {
         problems: Diagnostics::default(),
     };
     BuildValues {
+        call: reader.call(),
         images: reader.images(),
         network: reader.network(),
         extra_hosts: reader.extra_hosts(),
@@ -106,6 +110,21 @@ impl Reader<'_> {
         match span.or(name.span) {
             Some(span) => problem.at(span, ""),
             None => problem,
+        }
+    }
+
+    fn call(&mut self) -> Option<FrontendCall> {
+        let call = self.target.call.as_ref()?;
+        match FrontendCall::parse(call) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                let message = format!("`call` cannot be `{}`: {error}", call.value);
+                let problem = self.problem("plan::call", call.span, message);
+                self.problems.push(
+                    problem.help("`call` is one method, such as `check`, `outline` or `targets`"),
+                );
+                None
+            }
         }
     }
 

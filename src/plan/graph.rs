@@ -1,5 +1,7 @@
 //! The links between targets, and the order that follows from them.
 
+use std::collections::{BTreeSet, HashSet};
+
 use crate::definition::model::SharedText;
 use crate::types::TargetName;
 use crate::types::hash::{IndexMap, RandomState};
@@ -19,7 +21,6 @@ pub(crate) struct TargetLink {
     pub(crate) to: TargetName,
 }
 
-#[allow(dead_code, reason = "building linked targets will use it")]
 impl TargetGraph {
     /// An empty graph with memory for `targets` targets.
     pub(super) fn with_capacity(targets: usize) -> Self {
@@ -28,9 +29,36 @@ impl TargetGraph {
         }
     }
 
+    /// A graph of targets with the targets that each links to, under their own names.
+    #[cfg(test)]
+    pub(crate) fn of(targets: &[(&str, &[&str])]) -> Self {
+        let name = |name: &str| name.parse().expect("a name");
+        let mut graph = Self::with_capacity(targets.len());
+        for (target, links) in targets {
+            let links = links.iter().map(|to| TargetLink {
+                context: (*to).into(),
+                to: name(to),
+            });
+            graph.add(name(target), links.collect());
+        }
+        graph
+    }
+
     /// Adds a target with its links. The targets that it links to must already be in the graph; this rules out cycles.
     pub(super) fn add(&mut self, target: TargetName, links: Vec<TargetLink>) {
         self.links.insert(target, links);
+    }
+
+    /// The graph of those of its targets that `keep` has, without links to others.
+    pub(crate) fn of_targets(&self, keep: &BTreeSet<TargetName>) -> Self {
+        let kept = self.links.iter().filter(|(name, _)| keep.contains(*name));
+        let kept = kept.map(|(name, links)| {
+            let links = links.iter().filter(|link| keep.contains(&link.to));
+            (name.clone(), links.cloned().collect())
+        });
+        Self {
+            links: kept.collect(),
+        }
     }
 
     /// The links of a target. Empty if it has none.
@@ -38,15 +66,23 @@ impl TargetGraph {
         self.links.get(target).map_or(&[], Vec::as_slice)
     }
 
-    /// The targets that link to `target`, each once.
-    pub(crate) fn dependents_of<'a>(
-        &'a self,
-        target: &'a TargetName,
-    ) -> impl Iterator<Item = &'a TargetName> {
-        self.links
-            .iter()
-            .filter(move |(_, links)| links.iter().any(|link| link.to == *target))
-            .map(|(name, _)| name)
+    /// The targets that `target` links to, directly or indirectly, each once. Each comes after those that it links to.
+    pub(crate) fn behind(&self, target: &TargetName) -> Vec<&TargetName> {
+        let mut found: HashSet<&TargetName> = HashSet::new();
+        let mut open = vec![target];
+        while let Some(user) = open.pop() {
+            for link in self.links_of(user) {
+                if found.insert(&link.to) {
+                    open.push(&link.to);
+                }
+            }
+        }
+        self.order().filter(|name| found.contains(name)).collect()
+    }
+
+    /// Whether `user` links to `used`, directly or indirectly.
+    pub(crate) fn needs(&self, user: &TargetName, used: &TargetName) -> bool {
+        self.behind(user).contains(&used)
     }
 
     /// All targets. Each comes after the targets that it links to.

@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::model::{ContextSource, DockerfileSource, NamedContext, OciLayout, TargetInputs};
 use crate::definition::model::{SharedText, Target};
+use crate::definition::remote::{RemotePlace, RemoteTree, TreeDirectory};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::golang::path;
 use crate::types::reference::is_legal_tag;
@@ -28,23 +29,55 @@ fn cleaned(text: &SharedText) -> SharedText {
 }
 
 /// Parses the sources of `target`. Also sets its defaults and cleaned paths, which `--print` prints.
-pub(super) fn resolve(target: &mut Target, problems: &mut Diagnostics) -> TargetInputs {
-    let context = context(target, problems);
+///
+/// `tree` is what the definition was fetched from: paths without `cwd://` are in it.
+pub(super) fn resolve(
+    target: &mut Target,
+    tree: Option<&Arc<RemoteTree>>,
+    problems: &mut Diagnostics,
+) -> TargetInputs {
+    let written = target.context.clone();
+    let written = written.as_ref().map_or("", |context| &*context.value);
+    let context = context(target, tree, problems);
     let dockerfile = dockerfile(target, &context, problems);
+    let doubtful_dockerfile = tree.and_then(|tree| doubtful(tree, written, target, &context));
     let named = target
         .contexts
         .iter()
-        .map(|(name, value)| (Arc::clone(name), named(value)))
+        .map(|(name, value)| (Arc::clone(name), named(value, tree)))
         .collect();
     TargetInputs {
         context,
         dockerfile,
         named,
+        tree: tree.map(Arc::clone),
+        doubtful_dockerfile,
+    }
+}
+
+/// See [`TargetInputs::doubtful_dockerfile`]. `written` is the context as the definition has it.
+fn doubtful(
+    tree: &RemoteTree,
+    written: &str,
+    target: &Target,
+    context: &ContextSource,
+) -> Option<SharedText> {
+    let dockerfile = target.dockerfile.as_ref()?;
+    if !tree.hides_dockerfile(written, dockerfile) {
+        return None;
+    }
+    match dockerfile_source(&dockerfile.value, context) {
+        DockerfileSource::Local(path) => Some(path),
+        _ => None,
     }
 }
 
 /// Parses the context. A missing one is set to its default, and a local path is cleaned, because `--print` shows both.
-fn context(target: &mut Target, problems: &mut Diagnostics) -> ContextSource {
+fn context(
+    target: &mut Target,
+    tree: Option<&Arc<RemoteTree>>,
+    problems: &mut Diagnostics,
+) -> ContextSource {
     let written = target.context.take();
     let span = written.as_ref().and_then(|context| context.span);
     let text = match written {
@@ -57,16 +90,36 @@ fn context(target: &mut Target, problems: &mut Diagnostics) -> ContextSource {
     if &*text == "-" {
         problems.push(from_stdin(target, "context", span));
     }
-    let source = match RemoteAddress::parse(&text) {
-        Some(address) => ContextSource::Remote(address),
-        None => ContextSource::Local(cleaned(&text)),
+    let source = match (tree, RemoteAddress::parse(&text)) {
+        (_, Some(address)) => ContextSource::Remote(address),
+        (None, None) => ContextSource::Local(cleaned(&text)),
+        (Some(tree), None) => match in_tree(tree, RemoteTree::context(&text)) {
+            None => ContextSource::Local(cleaned(&text)),
+            // The builder fetches the whole repository as any other.
+            Some(root) if root.path.is_none() && root.is_git() => {
+                ContextSource::Remote(tree.source().clone())
+            }
+            Some(directory) => ContextSource::InTree(directory),
+        },
     };
     let value = match &source {
         ContextSource::Local(path) => Arc::clone(path),
-        ContextSource::Remote(_) => text,
+        ContextSource::Remote(address) => address.as_str().into(),
+        ContextSource::InTree(directory) => directory.address().into(),
     };
     target.context = Some(crate::diag::Spanned { value, span });
     source
+}
+
+/// The directory of `tree` at `place`. `None` if it is elsewhere.
+fn in_tree(tree: &Arc<RemoteTree>, place: RemotePlace) -> Option<TreeDirectory> {
+    let path = match place {
+        RemotePlace::Root => None,
+        RemotePlace::Below(path) => Some(path.into()),
+        RemotePlace::Elsewhere => return None,
+    };
+    let tree = Arc::clone(tree);
+    Some(TreeDirectory { tree, path })
 }
 
 /// Parses the Dockerfile. An inline text takes precedence over a path, but the path is set as well, as in buildx.
@@ -99,9 +152,9 @@ fn dockerfile_source(text: &SharedText, context: &ContextSource) -> DockerfileSo
     }
     let path = cleaned(text);
     match context {
-        _ if text.starts_with(LOCAL_PREFIX) || path.starts_with('/') => {
-            DockerfileSource::Local(path)
-        }
+        _ if text.starts_with(LOCAL_PREFIX) => DockerfileSource::Local(path),
+        ContextSource::InTree(_) => DockerfileSource::InContext(path),
+        _ if path.starts_with('/') => DockerfileSource::Local(path),
         ContextSource::Local(context) if **context == *"." => DockerfileSource::Local(path),
         ContextSource::Local(context) => DockerfileSource::Local(path::join(context, &path).into()),
         ContextSource::Remote(_) => DockerfileSource::InContext(path),
@@ -109,7 +162,14 @@ fn dockerfile_source(text: &SharedText, context: &ContextSource) -> DockerfileSo
 }
 
 /// Parses the value of an entry of `contexts`. Unlike the main context, a local path without a prefix is not cleaned.
-fn named(text: &SharedText) -> NamedContext {
+fn named(text: &SharedText, tree: Option<&Arc<RemoteTree>>) -> NamedContext {
+    let in_tree = tree.and_then(|tree| in_tree(tree, RemoteTree::named_context(text)));
+    if let Some(directory) = in_tree {
+        return match &directory.path {
+            None if directory.is_git() => NamedContext::Remote(directory.tree.source().clone()),
+            _ => NamedContext::InTree(directory),
+        };
+    }
     if let Some(path) = text.strip_prefix(LOCAL_PREFIX) {
         NamedContext::Local(path::clean(path).into())
     } else if let Some(address) = RemoteAddress::parse(text) {
@@ -174,7 +234,7 @@ mod tests {
         target.context = context.map(text);
         target.dockerfile = dockerfile.map(text);
         let mut problems = Diagnostics::default();
-        let inputs = resolve(&mut target, &mut problems);
+        let inputs = resolve(&mut target, None, &mut problems);
         assert!(!problems.has_errors());
         (inputs, target)
     }
@@ -223,7 +283,7 @@ mod tests {
     #[test_case("../a/", &NamedContext::Local("../a/".into()))]
     #[test_case("git@h:x", &NamedContext::Remote(address("git@h:x")))]
     fn named_contexts_are_parsed(text: &str, expected: &NamedContext) {
-        assert_eq!(&named(&text.into()), expected);
+        assert_eq!(&named(&text.into(), None), expected);
     }
 
     #[test]

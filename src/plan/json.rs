@@ -4,6 +4,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::value::RawValue;
+
 use crate::golang::json::quote;
 
 /// A JSON document that is being written.
@@ -123,15 +125,112 @@ impl Json {
         let _ = write!(self.out, "{word}");
     }
 
+    /// Writes a value that is JSON already, in this layout. Its keys keep their order, and its numbers their form.
+    pub(super) fn raw(&mut self, value: &RawValue) {
+        let mut rest = value.get();
+        let mut opened = false;
+        while let Some(c) = rest.chars().next() {
+            let (token, after) = rest.split_at(token_length(rest, c));
+            rest = after;
+            if c.is_ascii_whitespace() {
+                continue;
+            }
+            let closes = matches!(c, '}' | ']');
+            if opened && !closes {
+                self.depth += 1;
+                self.line(false);
+            }
+            if closes && !opened {
+                self.depth -= 1;
+                self.line(false);
+            }
+            opened = matches!(c, '{' | '[');
+            match c {
+                ',' => self.line(true),
+                ':' => self.out.push_str(": "),
+                _ => self.escaped(token),
+            }
+        }
+        self.filled = true;
+    }
+
+    /// Writes `text`, in which Go's encoder escapes the characters that are special in HTML and JavaScript. Outside of
+    /// strings, JSON has none of them.
+    fn escaped(&mut self, text: &str) {
+        for c in text.chars() {
+            match c {
+                '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                    let _ = write!(self.out, "\\u{:04x}", u32::from(c));
+                }
+                c => self.out.push(c),
+            }
+        }
+    }
+
     /// Writes a string.
     pub(super) fn string(&mut self, text: &str) {
         quote(&mut self.out, text);
     }
 }
 
+/// The length of the token of JSON at the start of `text`, whose first character is `first`: that of a whole string, or of
+/// one character.
+fn token_length(text: &str, first: char) -> usize {
+    if first != '"' {
+        return first.len_utf8();
+    }
+    let mut escaped = false;
+    let end = text.bytes().skip(1).position(|byte| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    });
+    end.map_or(text.len(), |end| end + 2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn raw_json_keeps_its_values_and_gets_the_layout_of_go() {
+        let text = r#"{"b":[ {}, [],1e3,-0.50,"a\"b\\", null], "a" : {"<":"&\u003e","c":true}, "b":[[1],[{"x":2}]]}"#;
+        let raw: Box<RawValue> = serde_json::from_str(text).unwrap();
+        let mut json = Json::default();
+        json.object(|json| {
+            json.field("x", |json| json.raw(&raw));
+            json.field("y", |json| json.word(1));
+        });
+        insta::assert_snapshot!(json.finish(), @r#"
+        {
+          "x": {
+            "b": [
+              {},
+              [],
+              1e3,
+              -0.50,
+              "a\"b\\",
+              null
+            ],
+            "a": {
+              "\u003c": "\u0026\u003e",
+              "c": true
+            },
+            "b": [
+              [
+                1
+              ],
+              [
+                {
+                  "x": 2
+                }
+              ]
+            ]
+          },
+          "y": 1
+        }
+        "#);
+    }
 
     #[test]
     fn the_layout_is_that_of_go() {

@@ -5,6 +5,7 @@
 //! the passes in order.
 
 mod build_values;
+mod call;
 mod checks;
 mod details;
 pub(crate) mod entitlements;
@@ -18,11 +19,6 @@ mod model;
 pub(crate) mod overrides;
 pub(crate) mod pattern;
 mod print;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "fetching definitions will use it")
-)]
-pub(crate) mod remote;
 mod requirements;
 mod select;
 pub(crate) mod syntax;
@@ -36,18 +32,21 @@ mod value_json;
 
 use std::sync::{Arc, OnceLock};
 
+pub(crate) use call::{CallError, FrontendCall};
 pub(crate) use checks::{SharedTags, check_build};
 pub use checks::{Surroundings, check_print};
+pub(crate) use graph::TargetGraph;
 pub use model::Plan;
 pub(crate) use model::{
-    AnnotationEntry, ContextSource, DockerfileSource, NamedContext, PlannedTarget, TargetRole,
+    AnnotationEntry, ContextSource, DockerfileSource, NamedContext, OciLayout, PlannedTarget,
+    TargetRole,
 };
 pub(crate) use overrides::Policies;
 pub use overrides::TargetOverride;
 pub use print::print;
-pub(crate) use print::print_in_pieces;
+pub(crate) use print::{PrintedAnswer, print_called, print_in_pieces};
 pub(crate) use requirements::requirements;
-pub(crate) use unsupported::{unsupported, unsupported_of};
+pub(crate) use unsupported::unsupported;
 
 use self::inherit::{InheritanceResolver, OverridesByTarget};
 use self::links::Targets;
@@ -55,6 +54,7 @@ use self::pattern::TargetPattern;
 use crate::definition::model::{
     Definition, Export, List, PolicyEntry, SharedText, Sink, Target, concerns,
 };
+use crate::definition::remote::RemoteTree;
 use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
 use crate::types::hash::{HashSet, IndexMap, RandomState};
 use crate::types::{Environment, GroupName, TargetName};
@@ -96,9 +96,10 @@ pub fn build(definition: &Definition, request: &PlanRequest<'_>) -> Result<Plan,
     // longer shared, so `finish` can change them without a copy.
     drop(resolver);
 
+    let tree = definition.tree.as_ref();
     let mut planned = IndexMap::with_capacity_and_hasher(targets.len(), RandomState::default());
     for (name, (target, role)) in targets {
-        let target = finish(target, role, request, &mut problems);
+        let target = finish(target, role, (request, tree), &mut problems);
         planned.insert(name, target);
     }
     let is_used = |doubt: &Diagnostic| {
@@ -221,7 +222,7 @@ fn unknown_target(definition: &Definition, name: &Spanned<SharedText>) -> Diagno
 fn finish(
     target: Arc<Target>,
     role: TargetRole,
-    request: &PlanRequest<'_>,
+    (request, tree): (&PlanRequest<'_>, Option<&Arc<RemoteTree>>),
     problems: &mut Diagnostics,
 ) -> PlannedTarget {
     const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
@@ -254,7 +255,7 @@ fn finish(
             }
         }
     }
-    let inputs = inputs::resolve(target, problems);
+    let inputs = inputs::resolve(target, tree, problems);
     let details = details::read(target, problems);
     PlannedTarget {
         name: target.name.value.clone(),

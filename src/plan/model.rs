@@ -10,7 +10,8 @@ use super::graph::TargetGraph;
 use super::overrides::Grants;
 use super::select::PlannedGroup;
 use super::syntax::Annotation;
-use crate::definition::model::{SharedText, Target};
+use crate::definition::model::{List, SharedText, Target};
+use crate::definition::remote::{RemoteTree, TreeDirectory};
 use crate::diag::{Diagnostics, Span, Spanned};
 use crate::types::hash::IndexMap;
 use crate::types::remote::RemoteAddress;
@@ -26,10 +27,6 @@ pub struct Plan {
     /// The targets: first those that the user asked for, in that order, then those that they link to.
     pub targets: IndexMap<TargetName, PlannedTarget>,
     /// The links between the targets.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "building linked targets will use it")
-    )]
     pub(crate) graph: TargetGraph,
     /// What overrides on the command line allow implicitly.
     pub(crate) grants: Grants,
@@ -93,6 +90,20 @@ pub(crate) struct TargetInputs {
     pub(crate) dockerfile: DockerfileSource,
     /// Additional build contexts, by the name that the Dockerfile uses.
     pub(crate) named: BTreeMap<SharedText, NamedContext>,
+    /// The tree that the definition was fetched from.
+    pub(crate) tree: Option<Arc<RemoteTree>>,
+    /// A local path, if the definition was fetched and it is not clear whether its Dockerfile is meant to be local: the
+    /// context is, but the path of the Dockerfile does not say so. There must be no such file.
+    pub(crate) doubtful_dockerfile: Option<SharedText>,
+}
+
+impl TargetInputs {
+    /// Whether the user's SSH agent is needed although the target does not name it: for its context, or for a definition
+    /// that was fetched over SSH.
+    pub(crate) fn need_agent(&self) -> bool {
+        let is_ssh = |tree: &Arc<RemoteTree>| tree.source().is_ssh();
+        self.context.is_ssh() || self.tree.as_ref().is_some_and(is_ssh)
+    }
 }
 
 /// The build context.
@@ -102,6 +113,8 @@ pub(crate) enum ContextSource {
     Local(SharedText),
     /// A git repository, a file or an archive. The builder fetches it.
     Remote(RemoteAddress),
+    /// A directory of the tree that the definition was fetched from.
+    InTree(TreeDirectory),
 }
 
 /// The Dockerfile.
@@ -124,6 +137,8 @@ pub(crate) enum NamedContext {
     Local(SharedText),
     /// A git repository, or a file that is downloaded over HTTP(S). The builder fetches it.
     Remote(RemoteAddress),
+    /// A directory of the tree that the definition was fetched from.
+    InTree(TreeDirectory),
     /// An image in a registry.
     Image(ContextImage),
     /// An image in a local directory in the OCI image layout.
@@ -162,7 +177,41 @@ pub(crate) struct ResourceLimits {
     pub(crate) cpuset_mems: SharedText,
 }
 
+impl Plan {
+    /// The plan to carry out, if that is not the whole plan: a target whose frontend is only asked something has no outputs,
+    /// names, caches and attestations, so nothing about them is checked, fetched or written. `None` if there is no such
+    /// target.
+    pub(crate) fn without_results_of_calls(&self) -> Option<Self> {
+        if !self.targets.values().any(PlannedTarget::is_called) {
+            return None;
+        }
+        let mut plan = self.clone();
+        for target in plan
+            .targets
+            .values_mut()
+            .filter(|target| target.is_called())
+        {
+            let attributes = Arc::make_mut(&mut target.attributes);
+            attributes.output = List::default();
+            attributes.tags = List::default();
+            attributes.cache_from = List::default();
+            attributes.cache_to = List::default();
+            attributes.attest = List::default();
+            attributes.annotations = List::default();
+            attributes.ssh = List::default();
+            target.annotations.clear();
+            target.build = OnceLock::new();
+        }
+        Some(plan)
+    }
+}
+
 impl PlannedTarget {
+    /// Whether the frontend is asked something instead of to build.
+    pub(crate) fn is_called(&self) -> bool {
+        self.build().call.is_some()
+    }
+
     /// The parsed attributes that only matter when the target is built.
     ///
     /// They are parsed at the first call, so that `--print`, which accepts any text in them, does not spend the time.
@@ -184,7 +233,7 @@ impl PlannedTarget {
 
 impl ContextSource {
     /// Whether the context is a git repository that is fetched over SSH.
-    pub(crate) fn is_ssh(&self) -> bool {
+    fn is_ssh(&self) -> bool {
         matches!(self, Self::Remote(address) if address.is_ssh())
     }
 }

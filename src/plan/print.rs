@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use serde_json::value::RawValue;
+
 use super::json::Json;
 use super::model::Plan;
 use super::select::PlannedGroup;
@@ -15,6 +17,7 @@ use crate::definition::model::{
     SshEntry, Target,
 };
 use crate::diag::Spanned;
+use crate::types::TargetName;
 
 /// The JSON of `plan`, with a line break at the end.
 pub fn print(plan: &Plan) -> String {
@@ -37,18 +40,7 @@ pub(crate) fn print_in_pieces(plan: &Plan, sink: &mut dyn FnMut(&str) -> bool) {
     // A piece is only passed on when it is complete, so it can become somewhat larger.
     let mut json = Json::with_capacity(PIECE + PIECE / 4);
     json.object(|json| {
-        if !plan.groups.is_empty() {
-            json.field("group", |json| {
-                json.object(|json| {
-                    for (name, group) in &plan.groups {
-                        json.field(name.as_str(), |json| print_group(json, group));
-                        if !json.hand_out(PIECE, sink) {
-                            return;
-                        }
-                    }
-                });
-            });
-        }
+        print_groups(json, plan, |json| json.hand_out(PIECE, sink));
         json.field("target", |json| {
             json.object(|json| {
                 for (name, target) in targets {
@@ -65,6 +57,81 @@ pub(crate) fn print_in_pieces(plan: &Plan, sink: &mut dyn FnMut(&str) -> bool) {
     let mut rest = json.finish();
     rest.push('\n');
     sink(&rest);
+}
+
+/// The answer of a frontend, as [`print_called`] prints it.
+#[derive(Debug)]
+pub(crate) struct PrintedAnswer {
+    /// The name of the method, as users know it.
+    pub(crate) method: String,
+    /// The fields of the answer, each with its value as JSON.
+    pub(crate) fields: BTreeMap<String, Box<RawValue>>,
+}
+
+/// The JSON of `plan` and of the answers of its targets' frontends, as `docker buildx bake --call …,format=json` prints
+/// it: each target has its attributes as `build`, and its answer under the name of the method.
+pub(crate) fn print_called(plan: &Plan, answers: &BTreeMap<TargetName, PrintedAnswer>) -> String {
+    let mut targets: Vec<_> = plan.targets.iter().collect();
+    targets.sort_unstable_by_key(|(name, _)| *name);
+    let mut json = Json::default();
+    json.object(|json| {
+        print_groups(json, plan, |_| true);
+        json.field("target", |json| {
+            json.object(|json| {
+                for (name, target) in targets {
+                    let answer = answers.get(name);
+                    json.field(name.as_str(), |json| {
+                        print_with_answer(json, &target.attributes, answer);
+                    });
+                }
+            });
+        });
+    });
+    let mut text = json.finish();
+    text.push('\n');
+    text
+}
+
+/// Prints the attributes of a target and its answer, in the order of their names.
+fn print_with_answer(json: &mut Json, target: &Target, answer: Option<&PrintedAnswer>) {
+    const BUILD: &str = "build";
+    let print_answer = |json: &mut Json, answer: &PrintedAnswer| {
+        json.field(&answer.method, |json| {
+            json.object(|json| {
+                for (key, value) in &answer.fields {
+                    json.field(key, |json| json.raw(value));
+                }
+            });
+        });
+    };
+    json.object(|json| {
+        let before = answer.filter(|answer| *answer.method < *BUILD);
+        let after = answer.filter(|answer| *answer.method >= *BUILD);
+        if let Some(answer) = before {
+            print_answer(json, answer);
+        }
+        json.field(BUILD, |json| print_target(json, target));
+        if let Some(answer) = after {
+            print_answer(json, answer);
+        }
+    });
+}
+
+/// Prints the groups, if there are any. Ends early if `goes_on` returns false after one.
+fn print_groups(json: &mut Json, plan: &Plan, mut goes_on: impl FnMut(&mut Json) -> bool) {
+    if plan.groups.is_empty() {
+        return;
+    }
+    json.field("group", |json| {
+        json.object(|json| {
+            for (name, group) in &plan.groups {
+                json.field(name.as_str(), |json| print_group(json, group));
+                if !goes_on(json) {
+                    return;
+                }
+            }
+        });
+    });
 }
 
 fn print_group(json: &mut Json, group: &PlannedGroup) {

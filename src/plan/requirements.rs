@@ -9,6 +9,8 @@ use crate::types::requirements::Ability;
 pub(crate) fn requirements(plan: &Plan) -> Requirements {
     let mut requirements = Requirements::none();
     for target in plan.targets.values() {
+        let platforms = (target.name.clone(), target.platforms.clone());
+        requirements.platforms.push(platforms);
         add(target, &mut requirements);
     }
     requirements

@@ -52,7 +52,7 @@ impl Project {
         let environment = self.environment();
         let request = source::SourceRequest {
             files: &[],
-            remote: None,
+            fetched: None,
             environment: &environment,
         };
         let mut sources = source::read(&request, &mut std::io::empty())?;

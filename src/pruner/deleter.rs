@@ -3,19 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::PruneError;
-use super::kinds::RegistryKind;
+use super::kinds;
 use super::listing::ListedManifest;
-use super::settings::{DeletionSettings, FoundApi};
 use crate::prune::plan::{DeletionTraits, TagRemoval};
 use crate::registry::{
-    Deletion, DeletionRight, DeletionRights, RawManifest, Registries, RegistrySecurity,
-    RemoteRepository, TagOrDigest, Untagged,
+    Deletion, DeletionRight, DeletionRights, DeletionSettings, FoundApi, NO_KEYS, RawManifest,
+    Registries, RegistryKind, RegistrySecurity, RemoteRepository, SWITCHED_OFF, TagOrDigest,
+    Untagged,
 };
 use crate::types::causes::in_one_line;
 use crate::types::{Digest, ImageRepository, ImageTag};
-
-/// What a user can do who has no keys for Amazon's API: `docker login` with a password of Amazon is not enough for it.
-const NO_KEYS: &str = "set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` (and `AWS_SESSION_TOKEN`), or `AWS_PROFILE`: the login of the registry does not sign requests to Amazon's API";
 
 /// Why a registry deletes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +88,7 @@ impl Deleter {
     ) -> Self {
         Self {
             repository,
-            traits: kind.traits().unwrap_or(DeletionTraits::DISTRIBUTION_2),
+            traits: kinds::traits(kind).unwrap_or(DeletionTraits::DISTRIBUTION_2),
             obstacle: Some(obstacle),
             kind,
         }
@@ -179,7 +176,7 @@ impl Deleter {
 /// The traits of a registry of this kind, which deletes what `rights` tells.
 fn traits_of(kind: RegistryKind, rights: &DeletionRights) -> DeletionTraits {
     let (manifests, tags) = (&rights.manifests, &rights.tags);
-    match kind.traits() {
+    match kinds::traits(kind) {
         Some(traits) if *manifests != DeletionRight::Allowed && *tags == DeletionRight::Allowed => {
             traits.without_manifests()
         }
@@ -206,7 +203,7 @@ fn obstacle(
         DeletionRight::Allowed => None,
         DeletionRight::Unsupported => Some(DeletionObstacle {
             reason: "it is switched off, or not supported".to_owned(),
-            help: "the registry of distribution deletes only with `storage.delete.enabled: true` in its configuration",
+            help: SWITCHED_OFF,
         }),
         DeletionRight::Denied { reason } => Some(DeletionObstacle {
             reason,

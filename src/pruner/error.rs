@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use super::DeletionSettingError;
 use crate::prune::plan::{PruneRefusal, StalePlan};
 use crate::prune::record::PruneRecordError;
 use crate::publish::journal::RunId;
-use crate::registry::{RegistryError, RegistryFault};
+use crate::registry::{DeletionSettingError, RegistryError, RegistryFault};
 
 /// Pruning failed.
 #[derive(Debug, thiserror::Error)]

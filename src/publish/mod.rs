@@ -14,6 +14,7 @@
 pub(crate) mod class;
 pub(crate) mod compare;
 pub(crate) mod file_pattern;
+pub(crate) mod index_merge;
 pub(crate) mod journal;
 pub(crate) mod pattern;
 pub(crate) mod revision;

@@ -2,7 +2,7 @@
 
 use super::{PublishError, Publisher};
 use crate::publish::journal::PublishedTag;
-use crate::registry::{RawManifest, RemoteRepository, TagOrDigest, Untagged};
+use crate::registry::{RawManifest, RemoteRepository, TagOrDigest};
 use crate::types::{Digest, ImageTag};
 
 impl Publisher {
@@ -27,8 +27,9 @@ impl Publisher {
         Ok(found.map(|found| found.digest))
     }
 
-    /// Points `tag`, which is at `now`, to `to`, or removes it.
+    /// Points `tag`, which is at `now`, to `to`, or removes it. Tags are removed by the registry, or by its API.
     pub(super) async fn change(
+        &self,
         repository: &RemoteRepository,
         tag: &PublishedTag,
         now: Option<&Digest>,
@@ -41,13 +42,12 @@ impl Publisher {
                 Ok(repository.put(&name, &manifest).await?)
             }
             (None, None) => Ok(()),
-            (Some(now), None) => match repository.untag(tag.tag(), now).await? {
+            (Some(now), None) => {
                 // If somebody else has moved it in the meantime, it is not ours any more.
-                Untagged::Removed | Untagged::Gone | Untagged::Moved { .. } => Ok(()),
-                Untagged::Unsupported => Err(PublishError::CannotRemove {
-                    tag: tag.to_string(),
-                }),
-            },
+                let removal = self.registries.remove_tag(repository, tag.tag(), now);
+                removal.await?;
+                Ok(())
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use crate::publish::compare::ManifestError;
 use crate::publish::journal::JournalEventError;
 use crate::publish::journal::artifact::ArtifactError;
 use crate::publish::journal::file::JournalFileError;
-use crate::registry::{CopyError, RegistryError};
+use crate::registry::{CopyError, RegistryError, TagRemovalError};
 use crate::types::{Digest, ImageRepository};
 
 /// Publishing failed.
@@ -47,12 +47,9 @@ pub(crate) enum PublishError {
     /// The index of an image in the registry cannot be changed.
     #[error("cannot record the commit in the index of the image")]
     Index(#[from] ManifestError),
-    /// The registry cannot remove a tag.
-    #[error("the registry of `{tag}` does not remove tags")]
-    CannotRemove {
-        /// The tag.
-        tag: String,
-    },
+    /// A tag was not removed.
+    #[error(transparent)]
+    Untag(#[from] TagRemovalError),
     /// Other runs move the same tags so often that no end was found.
     #[error("other runs keep moving the tags of `{repository}`")]
     Contended {
@@ -68,8 +65,19 @@ impl PublishError {
             Self::Registry(error) | Self::Copy(CopyError::Request(error)) => {
                 error.is_transient() || error.is_stop()
             }
+            Self::Untag(error) => error
+                .request()
+                .is_some_and(|error| error.is_transient() || error.is_stop()),
             Self::Contended { .. } => true,
             _ => false,
+        }
+    }
+
+    /// What the user can do about it, beside repeating the command. `None` if nothing is known that helps.
+    pub(crate) fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Untag(error) => error.help(),
+            _ => None,
         }
     }
 }

@@ -206,7 +206,8 @@ impl Publisher {
             };
             let ImmutableClaim { right, wrong } = claim;
             if Self::digest_now(repository, tag).await?.as_ref() == Some(&wrong) {
-                Self::change(repository, &named, Some(&wrong), Some(&right)).await?;
+                self.change(repository, &named, Some(&wrong), Some(&right))
+                    .await?;
             }
             if right != entry.to {
                 self.record.marked(&named, EntryState::Kept).await?;

@@ -6,6 +6,7 @@
 //! The order of a run, each step only after the one before it:
 //!
 //! 1. [`look`](Publisher::look) at the tag that decides whether an image is new.
+//!    Meanwhile, [`read_ahead`](Publisher::read_ahead) reads the mutable tags of images that may not be new.
 //! 2. The caller builds. [`compare`](Publisher::compare) tells whether the image is already in the registry.
 //! 3. [`set_immutable`](Publisher::set_immutable) for each image when its content is in the registry.
 //! 4. When all images are whole: [`move_mutable`](Publisher::move_mutable) moves the mutable tags of all images, or
@@ -18,6 +19,7 @@
 //! Registries have no compare-and-set. [`claims`] says how two runs that move the same tag at the same time come to the
 //! same end, and which window remains.
 
+mod ahead;
 mod changes;
 mod claims;
 mod copy;
@@ -41,6 +43,7 @@ use crate::publish::revision::CommitState;
 use crate::registry::{Registries, RegistrySecurity, RemoteRepository};
 use crate::types::ImageRepository;
 
+use ahead::TagsAhead;
 use claims::ReplacedRuns;
 
 pub(crate) use copy::{CopiedImages, ImageSource};
@@ -76,6 +79,7 @@ pub(crate) struct Publisher {
     force: PublishForce,
     kept: KeptContents,
     replaced: ReplacedRuns,
+    ahead: TagsAhead,
 }
 
 impl Publisher {
@@ -95,6 +99,7 @@ impl Publisher {
             force,
             kept: KeptContents::nothing(),
             replaced: ReplacedRuns::default(),
+            ahead: TagsAhead::default(),
         }
     }
 

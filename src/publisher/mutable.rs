@@ -12,6 +12,7 @@ use crate::publish::class::TagClass;
 use crate::publish::journal::{EntryState, JournalEntry, RunId, RunOrigin, RunStatus};
 use crate::publish::revision::MoveNote;
 use crate::registry::{RegistryError, RemoteRepository};
+use crate::types::causes::in_one_line;
 use crate::types::{Digest, ImageRepository};
 
 /// How often the runs at the same time are looked at, before a repository counts as contended.
@@ -72,6 +73,11 @@ impl Publisher {
         images: &[WholeImage],
     ) -> Result<MovedTags, PublishError> {
         let mut moved = MovedTags::default();
+        if let Some(reports) = self.unmoved(images) {
+            moved.reports = reports;
+            self.end(false).await?;
+            return Ok(moved);
+        }
         let mut moves = Vec::new();
         for (tag, decision) in self.decide_all(images).await? {
             match decision {
@@ -198,13 +204,16 @@ impl Publisher {
             let (now, was) = (one.tag.digest(), was.as_ref());
             let repository = &one.tag.repository;
             if Self::digest_now(repository, named.tag()).await?.as_ref() == Some(now) {
-                Self::change(repository, &named, Some(now), was).await?;
+                self.change(repository, &named, Some(now), was).await?;
             }
             self.record.marked(&named, EntryState::Undone).await
         });
-        if join_all(back).await.into_iter().all(|back| back.is_ok())
-            && self.record.reached(status).await.is_ok()
-        {
+        let mut is_back = true;
+        for failed in join_all(back).await.into_iter().filter_map(Result::err) {
+            tracing::warn!(cause = in_one_line(&failed), "a tag is not taken back");
+            is_back = false;
+        }
+        if is_back && self.record.reached(status).await.is_ok() {
             // The journal on this machine has it, too.
             let _ = self.announce(&self.record.places()).await;
         }
@@ -252,7 +261,8 @@ impl Publisher {
                     if now.as_ref() != Some(written) || newer.digest == *written {
                         continue;
                     }
-                    Self::change(repository, &named, now.as_ref(), Some(&newer.digest)).await?;
+                    self.change(repository, &named, now.as_ref(), Some(&newer.digest))
+                        .await?;
                     self.record.marked(&named, EntryState::Kept).await?;
                     *written = newer.digest;
                     *end = TagEnd::KeptByNewer {

@@ -1,6 +1,7 @@
 //! Finishes a run that was interrupted, or takes a run back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use futures_util::future::{join_all, try_join_all};
 
@@ -12,7 +13,7 @@ use crate::publish::journal::recovery::{
 };
 use crate::publish::journal::{EntryState, Journal, JournalEvent, PublishedTag, RunStatus};
 use crate::publish::revision::Revision;
-use crate::registry::{RegistrySecurity, RemoteRepository};
+use crate::registry::{RegistrySecurity, RemoteRepository, TagObstacle};
 use crate::types::{Digest, ImageRepository};
 
 /// What the user wants of an earlier run.
@@ -104,6 +105,26 @@ impl Publisher {
             });
         }
         Ok(())
+    }
+
+    /// The repositories from which `recovery` cannot remove the tags that it is to remove, as far as that is known without a
+    /// request, and why.
+    pub(crate) async fn removal_obstacles(
+        &self,
+        recovery: &Recovery,
+        security: RegistrySecurity,
+    ) -> BTreeMap<ImageRepository, Arc<TagObstacle>> {
+        let removals = recovery.changes.iter().filter(|one| one.to.is_none());
+        let names: BTreeSet<&ImageRepository> =
+            removals.map(|change| change.tag.repository()).collect();
+        let mut obstacles = BTreeMap::new();
+        for name in names {
+            let repository = self.repository(name, security);
+            if let Some(obstacle) = self.registries.tag_obstacle(&repository).await {
+                obstacles.insert(name.clone(), obstacle);
+            }
+        }
+        obstacles
     }
 
     /// Carries out `recovery`. It can be interrupted at any time, and planned again.
@@ -206,7 +227,8 @@ impl Publisher {
             };
             let now = Self::digest_now(&repository, tag.tag()).await?;
             if now.as_ref() == Some(&entry.to) && newer.digest != entry.to {
-                Self::change(&repository, tag, now.as_ref(), Some(&newer.digest)).await?;
+                self.change(&repository, tag, now.as_ref(), Some(&newer.digest))
+                    .await?;
                 self.record.marked(tag, EntryState::Kept).await?;
                 recovered.changed.retain(|(changed, _)| changed != tag);
                 recovered.newer.push((tag.clone(), newer.revision));
@@ -229,7 +251,8 @@ impl Publisher {
             return Ok(Some(now));
         }
         let to = change.to.as_ref();
-        Self::change(&repository, &change.tag, now.as_ref(), to).await?;
+        self.change(&repository, &change.tag, now.as_ref(), to)
+            .await?;
         self.record.marked(&change.tag, made).await?;
         Ok(None)
     }

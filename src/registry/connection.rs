@@ -14,14 +14,15 @@ use super::answer::{RegistryAnswer, STALL, read, unreachable};
 use super::authorization::{Authorizations, HeldAuthorization};
 use super::challenge::challenges;
 use super::counts::RequestCounter;
-use super::error::{RegistryFault, is_throttling, is_transient_status};
+use super::error::{RegistryFault, is_throttling};
 use super::exchange::{RegistryReply, RegistryRequest, RequestTarget};
 use super::retries::Retries;
-use super::retry::{Pauses, RetryBudget, TryFailure, retry_after};
+use super::retry::{RetryBudget, TryFailure};
 use super::tls;
 use super::words::RegistryWords;
 use crate::credential::{Provider, RegistryClientSpec};
 use crate::types::Clock;
+use crate::types::retry::{Pauses, is_transient_status, retry_after};
 
 /// The requests to one registry at the same time. They are small, so their number decides how long a run with many tags takes.
 const PARALLEL: usize = 16;

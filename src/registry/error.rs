@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::credential;
 use crate::types::Digest;
+use crate::types::retry::is_transient_status;
 
 /// A request to a registry failed.
 #[derive(Debug, thiserror::Error)]
@@ -292,11 +293,6 @@ impl RegistryFault {
 /// Whether a request may succeed if it is repeated after this error. A wrong certificate stays wrong.
 fn may_pass(error: &reqwest::Error) -> bool {
     !error.is_builder() && super::tls::cause(error).is_none()
-}
-
-/// Whether a request may succeed if it is repeated after an answer with this status.
-pub(super) const fn is_transient_status(status: u16) -> bool {
-    matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
 }
 
 /// Whether a request was refused only because there were too many: Amazon's APIs say so with the status 400 and one of

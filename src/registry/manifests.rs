@@ -155,7 +155,7 @@ impl RemoteRepository {
 
     pub(super) async fn try_delete(&self, name: &TagOrDigest) -> Result<Deletion, RegistryFault> {
         if let Some(api) = &self.api
-            && let Some(deletion) = api.delete(name).await?
+            && let Some(deletion) = api.delete(name, self.finishes).await?
         {
             return Ok(deletion);
         }

@@ -3,7 +3,8 @@
 //! Knows nothing of bake files, builders or images' contents: it moves manifests as bytes. It also uploads
 //! blobs that someone else has, such as a builder. Start at [`Registries`]: a run has one, which shares
 //! connections, tokens and retries among all repositories of a registry. [`RemoteRepository`] has the requests, and
-//! [`copy_image`] copies a whole image.
+//! [`copy_image`] copies a whole image. [`DeletionSettings`] says by which API a registry deletes that does not do so itself, and
+//! [`Registries::remove_tag`] removes tags by it.
 //!
 //! All futures may be dropped at any time; then the request is abandoned. [`RemoteRepository::untag`] should not be, because
 //! a tag may be left half removed.
@@ -18,9 +19,11 @@ mod checked_body;
 mod connection;
 mod copy;
 mod counts;
+mod deletion_settings;
 mod deletions;
 mod error;
 mod exchange;
+mod kinds;
 mod links;
 mod manifest;
 mod manifests;
@@ -35,6 +38,7 @@ mod sending;
 mod software;
 mod streams;
 mod tag_range;
+mod tag_remover;
 mod tags;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -51,10 +55,12 @@ pub(crate) use copy::BlobFate;
 pub(crate) use copy::{CopyCounts, CopyError, CopyProgress, copy_image};
 #[cfg(test)]
 pub(crate) use counts::RequestCounts;
+pub(crate) use deletion_settings::{DeletionSettingError, DeletionSettings, FoundApi};
 pub(crate) use deletions::{DeletionRight, DeletionRights};
 #[cfg(test)]
 pub(crate) use error::RegistryAct;
 pub(crate) use error::{RegistryError, RegistryFault};
+pub(crate) use kinds::RegistryKind;
 pub(crate) use links::ManifestLinks;
 #[cfg(test)]
 pub(crate) use manifest::ManifestContent;
@@ -62,5 +68,6 @@ pub(crate) use manifest::{ContentDescriptor, LARGEST_MANIFEST, RawManifest, TagO
 pub(crate) use manifests::Deletion;
 pub(crate) use repository::{Registries, RemoteRepository};
 pub(crate) use rights::PushRight;
+pub(crate) use tag_remover::{NO_KEYS, SWITCHED_OFF, TagObstacle, TagRemovalError};
 pub(crate) use untag::Untagged;
 pub(crate) use uploads::{BlobSource, BlobSourceError, SentBlob};

@@ -14,15 +14,17 @@ use super::counts::RequestCounts;
 use super::error::{RegistryAct, RegistryError, RegistryFault};
 use super::exchange::RegistryRequest;
 use super::manifest::TagOrDigest;
-use super::retry::Pauses;
+use super::tag_remover::TagRemovers;
 use crate::credential::Provider;
-use crate::types::{Clock, ImageRepository};
+use crate::types::retry::Pauses;
+use crate::types::{Clock, Environment, ImageRepository};
 
 /// The registries of one run. Cheap to clone; clones share everything.
 #[derive(Debug, Clone)]
 pub(crate) struct Registries {
     parts: RunParts,
     known: Arc<Mutex<Known>>,
+    pub(super) removers: Arc<TagRemovers>,
 }
 
 type Known = BTreeMap<(String, RegistryProtocol), Arc<RegistryConnection>>;
@@ -38,6 +40,16 @@ impl Registries {
                 stop,
             },
             known: Arc::default(),
+            removers: Arc::default(),
+        }
+    }
+
+    /// The same registries, which remove tags by the APIs that `environment` names. It is read only when a tag is to be
+    /// removed: see [`remove_tag`](Self::remove_tag).
+    pub(crate) fn with_environment(self, environment: &Environment) -> Self {
+        Self {
+            removers: Arc::new(TagRemovers::of(environment)),
+            ..self
         }
     }
 
@@ -63,6 +75,7 @@ impl Registries {
             path: repository.path().into(),
             finishes: false,
             api: None,
+            security,
         }
     }
 
@@ -109,9 +122,11 @@ pub(crate) struct RemoteRepository {
     pub(super) name: ImageRepository,
     pub(super) path: Arc<str>,
     // Whether its requests are also sent when the run was stopped.
-    finishes: bool,
+    pub(super) finishes: bool,
     // What deletes from it, if the registry itself does not.
     pub(super) api: Option<DeletionApi>,
+    // What the user allows for its registry.
+    pub(super) security: RegistrySecurity,
 }
 
 impl RemoteRepository {

@@ -3,7 +3,8 @@
 use super::connection::RegistryConnection;
 use super::error::RegistryFault;
 use super::exchange::RegistryRequest;
-use super::retry::{FIRST_CONNECTIONS, TRIES, TryFailure, backoff};
+use super::retry::{FIRST_CONNECTIONS, TryFailure};
+use crate::types::retry::{TRIES, backoff};
 
 /// Decides whether a request is repeated, and waits before it is.
 pub(super) struct Retries<'a> {

@@ -5,8 +5,8 @@ use super::error::{RegistryAct, RegistryError, RegistryFault};
 use super::manifest::{RawManifest, TagOrDigest};
 use super::manifests::Deletion;
 use super::placeholder::EMPTY_BLOB;
-use super::retry::backoff;
 use crate::types::causes::in_one_line;
+use crate::types::retry::backoff;
 use crate::types::{Digest, ImageTag};
 
 /// How often a tag is looked up after its deletion: with 202, a registry only says that it will delete.
@@ -96,9 +96,7 @@ impl RemoteRepository {
             return removal.confirm(None).await;
         }
         let placeholder = self.placeholder(tag)?;
-        let by_digest = TagOrDigest::Digest(placeholder.digest().clone());
-        // The registry cannot have it yet, so the answer only says whether the registry deletes anything.
-        if self.try_delete(&by_digest).await? == Deletion::Unsupported {
+        if !self.deletes_manifests(&placeholder).await? {
             return Ok(Untagged::Unsupported);
         }
         let empty = Digest::sha256(&EMPTY_BLOB);
@@ -109,6 +107,17 @@ impl RemoteRepository {
             Some(other) => Ok(other),
             None => removal.by(&placeholder).await,
         }
+    }
+
+    /// Whether manifests are deleted here. `nobodys` is one that the registry cannot have.
+    async fn deletes_manifests(&self, nobodys: &RawManifest) -> Result<bool, RegistryFault> {
+        if let Some(api) = &self.api
+            && let Some(deletes) = api.deletes_manifests().await?
+        {
+            return Ok(deletes);
+        }
+        let by_digest = TagOrDigest::Digest(nobodys.digest().clone());
+        Ok(self.try_delete(&by_digest).await? != Deletion::Unsupported)
     }
 
     /// The result if `name` does not name `expected`.
@@ -148,8 +157,7 @@ impl TagRemoval {
             self.put_back(digest, Some(&fault)).await?;
             return Err(fault);
         }
-        let by_digest = TagOrDigest::Digest(digest.clone());
-        match self.repository.try_delete(&by_digest).await {
+        match self.delete(digest).await {
             Ok(Deletion::Deleted | Deletion::NotFound) => self.confirm(Some(digest)).await,
             Ok(Deletion::Unsupported) => {
                 self.put_back(digest, None).await?;
@@ -160,6 +168,23 @@ impl TagRemoval {
                 Err(fault)
             }
         }
+    }
+
+    /// Deletes `placeholder`, which was just written. The list of an API may be behind the registry, so an API that does not
+    /// find it is asked again.
+    async fn delete(&self, placeholder: &Digest) -> Result<Deletion, RegistryFault> {
+        let name = TagOrDigest::Digest(placeholder.clone());
+        for look in 1..LOOKS {
+            let deletion = self.repository.try_delete(&name).await?;
+            let is_behind = deletion == Deletion::NotFound
+                && self.repository.api.is_some()
+                && self.now().await?.as_ref() == Some(placeholder);
+            if !is_behind {
+                return Ok(deletion);
+            }
+            self.pause(look).await;
+        }
+        self.repository.try_delete(&name).await
     }
 
     /// Sets the tag back if it names the placeholder. `cause` is for the log.

@@ -12,7 +12,7 @@ use crate::outcome::Outcome;
 use crate::types::terminal::is_unsafe;
 
 /// The most errors, and the most warnings, that are written. GitHub shows ten of each kind for a step.
-const MAX_ANNOTATIONS: usize = 10;
+pub(super) const MAX_ANNOTATIONS: usize = 10;
 
 /// The width in columns to which failure sentences are cut.
 const COLUMNS: u16 = 140;
@@ -62,13 +62,13 @@ fn error(text: &mut String, diagnostic: &Diagnostic, sources: &SourceMap) {
 }
 
 /// Whether `name` is a file of the repository, which is the only thing that GitHub can annotate. For an inline
-/// Dockerfile, the message names the place.
+/// Dockerfile, and for one at an address, the message names the place.
 fn is_file(name: &str) -> bool {
-    !name.starts_with(INLINE_DOCKERFILE)
+    !name.starts_with(INLINE_DOCKERFILE) && !name.contains("://")
 }
 
 /// Adds one workflow command.
-fn command(text: &mut String, name: &str, properties: &[(&str, String)], message: &str) {
+pub(super) fn command(text: &mut String, name: &str, properties: &[(&str, String)], message: &str) {
     let properties: Vec<String> = properties
         .iter()
         .map(|(key, value)| format!("{key}={}", escape(value, true)))

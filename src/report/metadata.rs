@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::model::{Model, Warning};
 use super::status_json::SolveStatus;
-use crate::event::{StatusUpdate, VertexWarning};
+use crate::event::{INLINE_DOCKERFILE, StatusUpdate, VertexWarning};
 use crate::files::{self, FileAccess, Resolved};
 use crate::outcome::{Outcome, TargetOutcome};
 use crate::types::{TargetName, terminal};
@@ -88,7 +88,9 @@ fn decode(key: &str, value: &str) -> Value {
     structured.unwrap_or_else(|| Value::from(value))
 }
 
-/// Converts warnings as buildx does: as in the progress stream, byte fields are base64.
+/// Converts warnings as buildx does: as in the progress stream, byte fields are base64. A warning that several targets
+/// have is there once, also if each of them has its own inline Dockerfile, which the frontend knows as `Dockerfile` like one at an
+/// address.
 fn warnings_to_json(warnings: &[Warning]) -> Value {
     let warning = |warning: &Warning| VertexWarning {
         vertex: warning.vertex.clone(),
@@ -96,10 +98,30 @@ fn warnings_to_json(warnings: &[Warning]) -> Value {
         short: warning.short.clone(),
         detail: warning.detail.clone(),
         url: warning.url.clone(),
-        source: warning.source.clone(),
+        source: warning.source.clone().map(|mut source| {
+            let name = &source.filename;
+            if name.starts_with(INLINE_DOCKERFILE) || name.contains("://") {
+                "Dockerfile".clone_into(&mut source.filename);
+            }
+            source
+        }),
     };
+    let facts = |warning: &VertexWarning| {
+        let source = warning.source.clone();
+        let source = source.map(|source| (source.filename, source.text, source.lines));
+        (warning.short.clone(), warning.url.clone(), source)
+    };
+    let mut seen = Vec::new();
+    let mut different = Vec::new();
+    for warning in warnings.iter().map(warning) {
+        let facts = facts(&warning);
+        if !seen.contains(&facts) {
+            seen.push(facts);
+            different.push(warning);
+        }
+    }
     let update = StatusUpdate {
-        warnings: warnings.iter().map(warning).collect(),
+        warnings: different,
         ..StatusUpdate::default()
     };
     let status = serde_json::to_value(SolveStatus::of(&update, ToOwned::to_owned));
@@ -135,6 +157,7 @@ mod tests {
             problems: Vec::new(),
             caches: Vec::new(),
             interrupted: None,
+            kept_going: false,
             targets: vec![
                 (
                     "web".parse().unwrap(),

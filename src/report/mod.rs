@@ -7,8 +7,10 @@
 
 pub(crate) mod annotations;
 mod bars;
+pub(crate) mod call;
+pub(crate) mod clipped;
 pub(crate) mod failure;
-pub(crate) mod format;
+mod format;
 pub mod frame;
 pub(crate) mod metadata;
 pub(crate) mod model;
@@ -31,6 +33,8 @@ mod view;
 pub use model::Model;
 pub use region::Size;
 
+pub(crate) use format::duration;
+pub(crate) use rawjson::definition_read;
 pub use reporter::{Mode, Options, ReportEnding, Reporter, terminal_size};
 pub use style::Look;
 pub(crate) use style::Palette;

@@ -112,7 +112,9 @@ impl Waiting {
                 }
                 self.progress.insert(target.clone(), position);
             }
-            EventKind::TargetStarted { target } | EventKind::TargetFinished { target, .. } => {
+            EventKind::TargetQueued { target, .. }
+            | EventKind::TargetStarted { target }
+            | EventKind::TargetFinished { target, .. } => {
                 // Later progress must not be joined with progress before this event.
                 self.progress.remove(target);
             }

@@ -9,12 +9,16 @@ use std::time::{Duration, SystemTime};
 
 use super::model::{Model, ModelChange};
 use super::status_json::SolveStatus;
-use super::view::{self, Out, View};
-use crate::diag::Diagnostic;
+use super::view::{Out, View};
+use crate::diag::{Diagnostic, Severity};
 use crate::event::{
-    Event, EventKind, LocalWork, StatusUpdate, Vertex, VertexProgress, VertexWarning,
+    Event, EventKind, INLINE_DOCKERFILE, LocalWork, StatusUpdate, Vertex, VertexProgress,
+    VertexWarning,
 };
 use crate::types::{Clock, Digest, TargetName, terminal};
+
+/// What a source is called that was read from standard input.
+const STANDARD_INPUT: &str = "-";
 
 /// The view for programs, for `--progress=rawjson`.
 pub(super) struct RawJson {
@@ -80,8 +84,8 @@ impl View for RawJson {
         out: Out<'_>,
     ) -> io::Result<()> {
         let (target, update) = match &event.kind {
-            EventKind::Progress { target, update } => (Some(target), update.clone()),
-            EventKind::Notice(notice) if view::concerns_cache(notice) => {
+            EventKind::Progress { target, update } => (Some(target), as_sent(update)),
+            EventKind::Notice(notice) if notice.severity == Severity::Warning => {
                 (None, Arc::new(warning(notice)))
             }
             EventKind::Local(work) => (work.target.as_ref(), Arc::new(self.local(work, model))),
@@ -108,6 +112,85 @@ impl View for RawJson {
     fn close(&mut self, _: &Model, _: Duration, out: Out<'_>) -> io::Result<()> {
         out.flush()
     }
+}
+
+/// The update as the builder has sent it: for people, rbake says which target an inline Dockerfile belongs to.
+fn as_sent(update: &Arc<StatusUpdate>) -> Arc<StatusUpdate> {
+    let is_inline = |warning: &VertexWarning| {
+        let source = warning.source.as_ref();
+        source.is_some_and(|source| source.filename.starts_with(INLINE_DOCKERFILE))
+    };
+    if !update.warnings.iter().any(is_inline) {
+        return Arc::clone(update);
+    }
+    let mut update = StatusUpdate::clone(update);
+    for warning in &mut update.warnings {
+        if is_inline(warning)
+            && let Some(source) = &mut warning.source
+        {
+            "Dockerfile".clone_into(&mut source.filename);
+        }
+    }
+    Arc::new(update)
+}
+
+/// The lines that say that the files of a definition were read, from `started` to `completed`: a vertex, and a status for each file with
+/// its name and size in bytes. `is_remote` says whether they were fetched. The names are those of buildx (v0.36), which writes these
+/// lines first.
+pub(crate) fn definition_read<'f>(
+    files: impl Iterator<Item = (&'f str, usize)>,
+    is_remote: bool,
+    (started, completed): (SystemTime, SystemTime),
+) -> String {
+    let place = if is_remote { "remote" } else { "local" };
+    let vertex = Vertex {
+        digest: Digest::sha256(b"load bake definitions"),
+        inputs: Vec::new(),
+        name: format!("[internal] load {place} bake definitions"),
+        cached: false,
+        started: Some(started),
+        completed: None,
+        error: String::new(),
+        group: None,
+    };
+    let begun = StatusUpdate {
+        vertices: vec![vertex.clone()],
+        ..StatusUpdate::default()
+    };
+    let read = files.map(|(name, size)| {
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        let part = VertexProgress {
+            id: match name {
+                STANDARD_INPUT => "reading from stdin".to_owned(),
+                name => format!("reading {name}"),
+            },
+            vertex: vertex.digest.clone(),
+            name: String::new(),
+            current: size,
+            total: size,
+            timestamp: None,
+            started: Some(started),
+            completed: Some(completed),
+        };
+        StatusUpdate {
+            progress: vec![part],
+            ..StatusUpdate::default()
+        }
+    });
+    let ended = StatusUpdate {
+        vertices: vec![Vertex {
+            completed: Some(completed),
+            ..vertex.clone()
+        }],
+        ..StatusUpdate::default()
+    };
+    let updates = std::iter::once(begun).chain(read).chain([ended]);
+    let lines = updates.filter_map(|update| {
+        let status = SolveStatus::of(&update, str::to_owned);
+        serde_json::to_string(&status).ok()
+    });
+    let lines = lines.map(|line| line + "\n");
+    lines.collect()
 }
 
 /// A warning that does not belong to a vertex of the daemon, in the form of one that does.
@@ -171,6 +254,30 @@ mod tests {
                 .iter()
                 .any(|name| name == "[celery] exporting to image")
         );
+    }
+
+    #[test]
+    fn the_files_of_the_definition_are_parts_of_a_vertex() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let files = [("docker-bake.hcl", 315), ("-", 7)];
+        let lines = definition_read(files.into_iter(), false, (at(1), at(2)));
+        insta::assert_snapshot!(lines, @r#"
+        {"vertexes":[{"digest":"sha256:1dd4f9a57310ccee32c840d1a28f3cbbc174c2d8ea6bc58647bdb2eda0a4c1d4","name":"[internal] load local bake definitions","started":"1970-01-01T00:00:01Z"}]}
+        {"statuses":[{"id":"reading docker-bake.hcl","vertex":"sha256:1dd4f9a57310ccee32c840d1a28f3cbbc174c2d8ea6bc58647bdb2eda0a4c1d4","total":315,"current":315,"timestamp":"0001-01-01T00:00:00Z","started":"1970-01-01T00:00:01Z","completed":"1970-01-01T00:00:02Z"}]}
+        {"statuses":[{"id":"reading from stdin","vertex":"sha256:1dd4f9a57310ccee32c840d1a28f3cbbc174c2d8ea6bc58647bdb2eda0a4c1d4","total":7,"current":7,"timestamp":"0001-01-01T00:00:00Z","started":"1970-01-01T00:00:01Z","completed":"1970-01-01T00:00:02Z"}]}
+        {"vertexes":[{"digest":"sha256:1dd4f9a57310ccee32c840d1a28f3cbbc174c2d8ea6bc58647bdb2eda0a4c1d4","name":"[internal] load local bake definitions","started":"1970-01-01T00:00:01Z","completed":"1970-01-01T00:00:02Z"}]}
+        "#);
+    }
+
+    #[test]
+    fn warnings_have_the_names_of_files_that_the_builder_sent() {
+        let text = include_str!("../../tests/fixtures/status/lint.jsonl");
+        let inline = text.replace(
+            r#""filename":"Dockerfile""#,
+            &format!(r#""filename":"{INLINE_DOCKERFILE}lint""#),
+        );
+        assert_ne!(inline, text);
+        assert_eq!(written(&inline), written(text));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The tests replay recordings of real runs. `examples/replay.rs` draws one at its original pace. The feature
 //! `recording` adds this module; the program itself does not contain it.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,10 @@ enum What {
         builder: String,
         driver: String,
         targets: Vec<TargetName>,
+    },
+    Queued {
+        target: TargetName,
+        limit: NonZeroU32,
     },
     Started {
         target: TargetName,
@@ -116,6 +121,7 @@ fn event_of(line: usize, text: &str) -> Result<Event, RecordingError> {
             driver,
             targets,
         },
+        What::Queued { target, limit } => EventKind::TargetQueued { target, limit },
         What::Started { target } => EventKind::TargetStarted { target },
         What::Status { target, status } => EventKind::Progress {
             target,

@@ -75,7 +75,6 @@ pub struct ReportEnding {
 /// What a reporter returns when it has ended.
 pub struct Finished {
     /// The model after the last event.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests use it"))]
     pub(crate) model: Model,
     /// Why the output could not be written. `None` if all was written.
     pub(crate) broken: Option<io::Error>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::frame::target_names;
 use super::model::{Model, Row, State, TargetModel, TargetState, Warning};
 use super::style::{Look, StyledLine, TextRole};
-use super::{format, signs, text};
+use super::{clipped, format, signs, text};
 use crate::outcome::{ExportedCache, Outcome, TargetFacts, TargetOutcome};
 
 /// If there are more targets than this, each gets only one line.
@@ -17,6 +17,8 @@ const MAX_TAGS: usize = 20;
 const SLOWEST: usize = 3;
 /// Steps that took less than this are not listed as slow.
 const SLOW: Duration = Duration::from_secs(1);
+/// The most steps with clipped output that are listed.
+const MAX_CLIPPED: usize = 5;
 /// The most warnings that are listed.
 const MAX_WARNINGS: usize = 10;
 
@@ -61,6 +63,7 @@ pub(crate) fn lines(
         lines.push(StyledLine::new());
     }
     lines.push(whole(model, outcome, built));
+    lines.extend(clipped_steps(model, columns));
     if built == outcome.targets.len() {
         lines.extend(slowest(model, columns));
         lines.extend(warnings(model, columns));
@@ -221,6 +224,30 @@ fn whole(model: &Model, outcome: &Outcome, built: usize) -> StyledLine {
         line.push(TextRole::Plain, format!(" · {sent}"));
     }
     line
+}
+
+/// Returns the lines of the steps whose output is not whole.
+fn clipped_steps(model: &Model, columns: usize) -> Vec<StyledLine> {
+    let clipped = model.rows().iter();
+    let clipped: Vec<(&Row, &str)> = clipped
+        .filter_map(|row| Some((row, row.clipped.as_deref()?)))
+        .collect();
+    let line = |(row, limit): &(&Row, &str)| {
+        let limit_text = text::clean_name(limit, 40);
+        let (variable, _) = clipped::variable(limit);
+        let right = format!("limit of {limit_text}, `{variable}` of buildkitd");
+        StyledLine::new()
+            .with(TextRole::Warning, "output clipped")
+            .with(TextRole::Plain, format!("  {}", row.name))
+            .with_right(StyledLine::new().with(TextRole::Quiet, right), columns)
+    };
+    let mut lines: Vec<StyledLine> = clipped.iter().take(MAX_CLIPPED).map(line).collect();
+    let more = clipped.len().saturating_sub(MAX_CLIPPED);
+    if more > 0 {
+        let more = format!("output clipped  of {more} more");
+        lines.push(StyledLine::new().with(TextRole::Warning, more));
+    }
+    lines
 }
 
 /// Returns the lines of the slowest steps. Empty if no step was slow.

@@ -103,6 +103,7 @@ impl Tty {
             ModelChange::LocalEnded(at) => self.tell_local(model, *at),
             ModelChange::RunStarted
             | ModelChange::TargetStarted(_)
+            | ModelChange::TargetQueued(_)
             | ModelChange::RowJoined(..)
             | ModelChange::PartEnded(..)
             | ModelChange::Line(..)

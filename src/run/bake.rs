@@ -1,93 +1,89 @@
-//! Runs one bake: makes what all targets share, lowers each target, and hands them to the scheduler.
+//! Runs one bake: makes what all targets share, has each target lowered (`work`), and hands them to the scheduler.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::cache_imports::CacheImports;
-use super::commits::{Commits, commits};
-use super::directories::Directories;
-use super::docker::{BuildingEngine, DockerEngines};
-use super::gates::{GateCommand, SavedFiles};
-use super::lower::{self, CacheSupport, Setting};
-use super::merged_caches::{self, CacheSolves, SharedCache};
+use super::gates::GateCommand;
+use super::local_state::RunNotes;
+use super::lower;
+use super::make_nodes::{SharedCommits, SharedParts, nodes};
+use super::merged_caches::{self, CachesExported, NodeExports};
+use super::nodes::{BuildNodes, NodesWork};
 use super::publishing::{
-    self, Company, Publication, PublicationRules, PublishTools, PublishWishes, Published,
-    PublishedCommit, Publishing, TagsWait,
+    self, Company, Publication, PublishTools, PublishWishes, Published, Publishing,
 };
-use super::ran_steps::RanSteps;
-use super::scheduler::Ends;
+use super::scheduler::{Ends, RunRules};
 use super::shared_context::SharedContext;
-use super::target::TargetRun;
-use super::uploads::{BlobPlaces, Uploader};
-use super::{Baked, Prepared, Ready, Stop, Tools, facts, node, scheduler};
-use crate::builder::embedded::Lease;
-use crate::builder::{Chosen, Notice};
+use super::work::OwnedRules;
+use super::{AfterFailure, Baked, BuildWishes, Prepared, Ready, Stop, Tools, facts, scheduler};
+use crate::builder::{Chosen, ChosenBuilder};
 use crate::credential::Provider;
-use crate::diag::{Class, Diagnostic, Diagnostics};
-use crate::engine::session::SharedSessions;
-use crate::engine::session::export::SpecialPolicy;
-use crate::engine::spec::SolveCache;
-use crate::engine::{Capabilities, Connection, Engine};
+use crate::diag::{Diagnostic, Diagnostics};
+use crate::engine::Connection;
 use crate::event::{EventKind, EventSink, LocalWork};
-use crate::files::Resolver;
-use crate::outcome::{
-    CancelReason, FailureKind, Outcome, SolveFailure, TargetFacts, TargetOutcome,
-};
-use crate::publish::revision::CommitState;
-use crate::publish::settings::{PublishMode, PublishSettings};
+use crate::outcome::{CancelReason, Outcome, TargetFacts, TargetOutcome};
+use crate::plan::TargetGraph;
 use crate::registry::Registries;
 use crate::types::blocking::unblock;
-use crate::types::shutdown::{CLOSE_TIMEOUT, CLOSE_TIMEOUT_AFTER_SECOND};
 use crate::types::{Clock, Environment, TargetName};
 
 /// Builds all targets of `prepared`.
 ///
 /// # Errors If the builder cannot do what the plan asks for, before any work. Failures of targets are part of the
 /// outcome, not errors.
-pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics> {
+pub(crate) async fn bake(mut prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics> {
     let started = Instant::now();
     let Tools {
         chosen,
         credentials,
         environment,
+        build,
         publish,
         clock,
         export_special,
+        provenance,
+        requested,
         events,
         stop,
     } = tools;
     let (names, command) = names(&prepared.targets, &publish);
     announce(&names, &prepared.targets, &chosen, &environment, &events);
-    let builder = chosen.name.clone();
-    let _silence = tell_of_silence(&chosen.connection, &events);
+    let builder = chosen.first.name.clone();
+    let silences = chosen
+        .nodes()
+        .map(|node| tell_of_silence(&node.connection, &events));
+    let _silences: Vec<_> = silences.collect();
     let wishes = publish;
-    let (registries, _stopper) = registries(&credentials, &clock, &stop);
+    let (registries, _stopper) = registries(&credentials, &environment, &clock, &stop);
     let parts = SharedParts {
         credentials: Arc::clone(&credentials),
         registries,
         export_special,
+        provenance,
         environment: &environment,
+        build,
         wishes: &wishes,
         events: &events,
         clock: &clock,
     };
-    let shared = Box::pin(shared(&prepared, chosen, parts));
+    let nodes = Box::pin(nodes(&mut prepared, chosen, parts));
     tracing::info!(%builder, targets = names.len(), "bake begins");
     let stopped = |reason: &_| Ok(Baked::stopped(&names, reason, started.elapsed(), &events));
-    let (shared, commits, lease) = match unless_stopped(&stop, shared).await {
-        Ok(shared) => shared?,
+    let (mut nodes, commits, placement) = match unless_stopped(&stop, nodes).await {
+        Ok(nodes) => nodes?,
         Err(reason) => return stopped(&reason),
     };
     let SharedCommits { commits, published } = commits;
     commits.tell(&events);
     let ready: HashMap<TargetName, Ready> = prepared
         .targets
-        .iter()
-        .map(|ready| (ready.planned.name.clone(), ready.clone()))
+        .into_iter()
+        .map(|ready| (ready.planned.name.clone(), ready))
         .collect();
     let rules = OwnedRules::of(&wishes, &published);
     let tools = PublishTools {
@@ -95,38 +91,37 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
         commit: &published,
         environment: &environment,
         credentials: &credentials,
-        registries: &shared.registries,
+        registries: &Registries::clone(&nodes.first().registries),
         clock: clock.clone(),
         company: company(&names),
-        uploader: shared.uploader,
+        uploader: nodes.uploader(),
         events: &events,
     };
     let work = async {
-        let work = lowered(prepared.targets, &shared, commits, rules).await?;
-        begin(&work, tools, &shared).await?;
+        let mut work = nodes.lowered(commits, rules).await?;
+        begin(&mut work, &ready, tools).await?;
         Ok::<_, Diagnostics>(work)
     };
-    let work = match unless_stopped(&stop, work).await {
+    let mut work = match unless_stopped(&stop, work).await {
         Ok(work) => work?,
         Err(reason) => {
-            shut_down(&shared, &stop).await;
+            nodes.shut_down(&stop).await;
             return stopped(&reason);
         }
     };
-    let mut targets = scheduler::run(work.targets, shared.halt.clone(), &stop, &events).await;
+    note_builds(&work, &ready, &requested).await;
+    let targets = work.take_targets(&names);
+    let mut targets = run_targets(targets, build, &nodes, &prepared.graph, &stop).await;
     if let Some(command) = command {
-        let end = run_gate(&command, &targets, &shared, &clock, &stop).await;
+        let end = run_gate(&command, &targets, nodes.first(), &clock, &stop).await;
         targets.push((command.name, Arc::new(end)));
     }
-    let salvages = wishes.salvages;
-    let (caches, cached) = (&work.caches, &work.cached);
-    let exporting = merged_caches::export(caches, cached, &targets, &shared, salvages, &stop);
-    let publishing = finish_publishing(&shared, &targets, &stop);
-    let (exported, published) = futures_util::join!(exporting, publishing);
+    placement.note(&targets, &clock).await;
+    let (exported, published) = finish(&work, wishes.salvages, &targets, &nodes, &stop).await;
     name_published(&mut targets, &published);
-    shut_down(&shared, &stop).await;
+    nodes.shut_down(&stop).await;
     // The lease keeps the embedded builder running, so it must live until the last solve has ended.
-    drop(lease);
+    nodes.end();
     let facts = facts_of(&targets, &ready, &published);
     let mut problems = published.problems;
     problems.extend(exported.problems);
@@ -134,13 +129,58 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
         facts,
         outcome: Outcome {
             targets,
+            interrupted: interrupted(exported.interrupted, &problems, &stop),
             problems,
             caches: exported.caches,
-            interrupted: exported.interrupted,
+            kept_going: build.after_failure == AfterFailure::KeepGoing,
             elapsed: started.elapsed(),
         },
-        builder,
     })
+}
+
+/// Has all targets solved.
+async fn run_targets(
+    work: Vec<(TargetName, scheduler::Work)>,
+    build: BuildWishes,
+    nodes: &BuildNodes,
+    graph: &TargetGraph,
+    stop: &Stop,
+) -> Ends {
+    let shared = nodes.first();
+    let rules = RunRules {
+        graph,
+        slots: &shared.slots,
+        after_failure: build.after_failure,
+    };
+    scheduler::run(work, shared.halt.clone(), stop, rules, &shared.events).await
+}
+
+/// Why the work after the targets was stopped: the reason `known`, or else the limit of the run's time, if it was reached while tags moved,
+/// for example: then it is the reason of `problems`.
+fn interrupted(
+    known: Option<CancelReason>,
+    problems: &[Diagnostic],
+    stop: &Stop,
+) -> Option<CancelReason> {
+    let limit = stop.reason().filter(|_| !problems.is_empty());
+    let limit = limit.filter(|reason| matches!(reason, CancelReason::TimedOut(_)));
+    known.or_else(|| limit.cloned())
+}
+
+/// Notes the builds of `work`, which are about to begin, for buildx's history.
+async fn note_builds(work: &NodesWork, ready: &HashMap<TargetName, Ready>, requested: &[String]) {
+    for (shared, work) in work.by_node() {
+        let Some(node) = shared.known_node.clone() else {
+            continue;
+        };
+        let builds = work.builds.iter();
+        let builds = builds.filter_map(|(name, build_ref)| Some((ready.get(name)?, build_ref)));
+        let setting = &shared.setting;
+        if let Some(notes) = RunNotes::new(node, builds, requested, &setting.paths) {
+            let environment = setting.environment.clone();
+            unblock(move || notes.write(&environment)).await;
+        }
+    }
 }
 
 /// The facts of the targets that were built.
@@ -160,18 +200,35 @@ fn facts_of(
     facts.collect()
 }
 
-/// Looks at all registries of `work` at the same time: those that rbake pushes to, and those of caches.
+/// Looks at all registries of `work` at the same time: those that rbake pushes to, and those of caches. Asks the nodes whether
+/// they can export the caches, and what targets read.
 ///
 /// # Errors
-/// Those of [`begin_publishing`].
+/// Those of [`begin_publishing`]. A node will not export a cache.
 async fn begin(
-    work: &Work,
+    work: &mut NodesWork,
+    ready: &HashMap<TargetName, Ready>,
     tools: PublishTools<'_>,
-    shared: &Arc<SharedContext>,
 ) -> Result<(), Diagnostics> {
-    let publishing = begin_publishing(&work.publications, tools, shared);
-    let looks = CacheImports::look_ahead(shared, &work.imports);
-    let (begun, ()) = futures_util::join!(publishing, looks);
+    let NodesWork {
+        nodes,
+        publications,
+    } = work;
+    let Some(shared) = nodes.first().map(|(shared, _)| Arc::clone(shared)) else {
+        return Ok(());
+    };
+    let publishing = begin_publishing(publications, tools, &shared);
+    let checks = nodes.iter_mut().map(|(shared, work)| async move {
+        let looks = CacheImports::look_ahead(shared, &work.imports);
+        let checks = merged_caches::check_exports(&mut work.caches, ready, shared);
+        let rehearsed = std::mem::take(&mut work.rehearsed);
+        let rehearsal = shared.directories.rehearse(rehearsed, shared);
+        let ((), checked, ()) = futures_util::join!(looks, checks, rehearsal);
+        checked
+    });
+    let checks = futures_util::future::join_all(checks);
+    let (begun, checked) = futures_util::join!(publishing, checks);
+    checked.into_iter().collect::<Result<(), _>>()?;
     begun
 }
 
@@ -227,6 +284,50 @@ async fn run_gate(
     command.run(&images, environment, clock, events, stop).await
 }
 
+/// Exports the caches, of failed targets as well if so wished, and moves mutable tags. Ends what was kept for linked targets when
+/// no solve needs it any more.
+async fn finish(
+    work: &NodesWork,
+    salvages: bool,
+    ends: &Ends,
+    nodes: &BuildNodes,
+    stop: &Stop,
+) -> (CachesExported, Published) {
+    let exporting = export_caches(work, salvages, ends, stop);
+    let publishing = finish_publishing(nodes.first(), ends, stop);
+    if nodes.first().has_late_tags() {
+        let published = publishing.await;
+        nodes.release_links(stop).await;
+        (exporting.await, published)
+    } else {
+        nodes.release_links(stop).await;
+        futures_util::join!(exporting, publishing)
+    }
+}
+
+/// Exports the caches of all nodes, one node after the other: several may export to one place, and each adds to what is there.
+async fn export_caches(
+    work: &NodesWork,
+    salvages: bool,
+    ends: &Ends,
+    stop: &Stop,
+) -> CachesExported {
+    let mut exported = CachesExported::default();
+    let mut written = BTreeSet::new();
+    for (shared, work) in work.by_node() {
+        let exports = NodeExports {
+            caches: &work.caches,
+            solves: &work.cached,
+            written: &written,
+            salvages,
+        };
+        let of_node = merged_caches::export(exports, ends, shared, stop).await;
+        written.extend(work.caches.iter().map(merged_caches::SharedCache::place));
+        exported.add(of_node);
+    }
+    exported
+}
+
 /// Moves mutable tags, if rbake publishes images.
 async fn finish_publishing(shared: &SharedContext, ends: &Ends, stop: &Stop) -> Published {
     match shared.publishing.get() {
@@ -245,14 +346,6 @@ fn name_published(ends: &mut Ends, published: &Published) {
             *end = Arc::new(TargetOutcome::Succeeded(solved));
         }
     }
-}
-
-/// What mutable tags wait for, beside the targets.
-fn waits(wishes: &PublishWishes) -> Option<TagsWait> {
-    if wishes.gates.is_any() {
-        return Some(TagsWait::ForGate);
-    }
-    wishes.hold.then_some(TagsWait::ForPromotion)
 }
 
 /// Whether a run of `parts` has several.
@@ -286,10 +379,11 @@ fn names(targets: &[Ready], wishes: &PublishWishes) -> (Vec<TargetName>, Option<
 fn announce(
     names: &[TargetName],
     targets: &[Ready],
-    chosen: &Chosen,
+    chosen: &ChosenBuilder,
     environment: &Environment,
     events: &EventSink,
 ) {
+    let chosen = &chosen.first;
     events.send(EventKind::RunStarted {
         builder: chosen.name.clone(),
         driver: chosen.driver.name().to_owned(),
@@ -336,20 +430,10 @@ fn tell_of_silence(connection: &Connection, events: &EventSink) -> AbortOnDropHa
     }))
 }
 
-/// What the targets share and the caller has.
-struct SharedParts<'a> {
-    credentials: Arc<Provider>,
-    registries: Registries,
-    export_special: SpecialPolicy,
-    environment: &'a Environment,
-    wishes: &'a PublishWishes,
-    events: &'a EventSink,
-    clock: &'a Clock,
-}
-
 /// The registries of the run. Their requests end when the run is stopped, as long as the handle is not dropped.
 fn registries(
     credentials: &Provider,
+    environment: &Environment,
     clock: &Clock,
     stop: &Stop,
 ) -> (Registries, AbortOnDropHandle<()>) {
@@ -359,246 +443,18 @@ fn registries(
         stop.requested().await;
         token.cancel();
     }));
-    let registries = Registries::new(credentials.clone(), clock.clone(), stopping);
+    let registries =
+        Registries::new(credentials.clone(), clock.clone(), stopping).with_environment(environment);
     (registries, stopper)
-}
-
-/// Makes what all targets share. The builder, git and Docker are asked at the same time.
-async fn shared(
-    prepared: &Prepared,
-    chosen: Chosen,
-    parts: SharedParts<'_>,
-) -> Result<(Arc<SharedContext>, SharedCommits, Option<Lease>), Diagnostics> {
-    let SharedParts {
-        credentials,
-        registries,
-        export_special,
-        environment,
-        wishes,
-        events,
-        clock,
-    } = parts;
-    let targets = &prepared.targets;
-    let compress = !chosen.endpoint.is_local();
-    let (driver, builder) = (chosen.driver, BuildingEngine::of(&chosen));
-    let engine = Arc::new(Engine::over(chosen.connection));
-    let node = {
-        let environment = environment.clone();
-        unblock(move || node::id(&environment)).await
-    };
-    let sessions = SharedSessions::new(Arc::clone(engine.connection()), node.clone());
-    let docker = DockerEngines::connect(targets, builder, chosen.default_load, environment, events);
-    let capabilities = async {
-        let notice = Notice::begin(events, "capabilities", "ask the builder what it can do");
-        let capabilities = engine.capabilities().await;
-        notice.end(None);
-        capabilities
-    };
-    let (capabilities, commits, published, docker) = futures_util::join!(
-        capabilities,
-        commits(targets, environment, events),
-        publishing::commit_of(targets, wishes, environment, events),
-        docker
-    );
-    let capabilities = capabilities.map_err(|failure| unreachable(&failure))?;
-    let docker = docker?;
-    let mut directories =
-        Directories::new(sessions, events.clone(), compress, prepared.paths.base()).await;
-    directories.expect(targets).await;
-    let shared = SharedContext {
-        setting: setting(
-            environment,
-            prepared.paths.clone(),
-            &credentials,
-            capabilities,
-            docker.traits().clone(),
-            node,
-        ),
-        directories,
-        engine: Arc::clone(&engine),
-        driver,
-        docker,
-        credentials,
-        export_special,
-        events: events.clone(),
-        imports: CacheImports::default(),
-        steps: RanSteps::default(),
-        registries,
-        uploader: Uploader::of(engine.endpoint(), wishes.settings.upload),
-        blobs: BlobPlaces::default(),
-        clock: clock.clone(),
-        publishing: OnceLock::new(),
-        halt: CancellationToken::new(),
-    };
-    let commits = SharedCommits { commits, published };
-    Ok((Arc::new(shared), commits, chosen.lease))
-}
-
-/// The commits that a run needs to know.
-struct SharedCommits {
-    /// Those of the contexts, for provenance.
-    commits: Commits,
-    /// The one that is published.
-    published: PublishedCommit,
-}
-
-/// Lowers all targets on a blocking thread, because it follows the paths of outputs and caches, and a file system
-/// may be slow.
-async fn lowered(
-    targets: Vec<Ready>,
-    shared: &Arc<SharedContext>,
-    commits: Commits,
-    rules: OwnedRules,
-) -> Result<Work, Diagnostics> {
-    let notice = Notice::begin(&shared.events, "lower", "look at outputs and caches");
-    let shared = Arc::clone(shared);
-    let count = targets.len();
-    let work = unblock(move || work(targets, &shared, &commits, &rules)).await;
-    match &work {
-        Ok(_) => tracing::debug!(targets = count, "lowering ended"),
-        Err(problems) => tracing::warn!(problems = problems.0.len(), "lowering failed"),
-    }
-    notice.end(None);
-    work
-}
-
-/// The work of a run.
-struct Work {
-    /// The targets.
-    targets: Vec<(TargetName, scheduler::Work)>,
-    /// The caches that the targets export.
-    caches: Vec<SharedCache>,
-    /// The solves of the targets that export a cache.
-    cached: CacheSolves,
-    /// What rbake publishes.
-    publications: BTreeMap<TargetName, Publication>,
-    /// The caches that targets import.
-    imports: Vec<SolveCache>,
-}
-
-/// How exports are chosen that rbake publishes.
-struct OwnedRules {
-    settings: PublishSettings,
-    commit: Option<CommitState>,
-    untagged: BTreeSet<TargetName>,
-    /// What mutable tags wait for.
-    waits: Option<TagsWait>,
-    saved: Option<Arc<SavedFiles>>,
-}
-
-impl OwnedRules {
-    fn of(wishes: &PublishWishes, published: &PublishedCommit) -> Self {
-        Self {
-            settings: wishes.settings.clone(),
-            commit: published.state.clone(),
-            untagged: wishes.gates.images.clone(),
-            waits: waits(wishes),
-            saved: wishes.gates.saved.clone(),
-        }
-    }
-}
-
-/// Lowers all targets before the first one starts, so that problems of all targets are reported before any work.
-fn work(
-    targets: Vec<Ready>,
-    shared: &Arc<SharedContext>,
-    commits: &Commits,
-    rules: &OwnedRules,
-) -> Result<Work, Diagnostics> {
-    let mut lowered = Vec::with_capacity(targets.len());
-    let mut problems = Diagnostics::default();
-    for ready in &targets {
-        let vcs = commits.of(&ready.places);
-        match lower::lower(&ready.planned, &ready.places, vcs, &shared.setting) {
-            Ok(target) => lowered.push(target),
-            Err(found) => problems.0.extend(found.0),
-        }
-    }
-    if problems.has_errors() {
-        return Err(problems);
-    }
-    let mut publications = BTreeMap::new();
-    for target in &mut lowered {
-        let rules = PublicationRules {
-            settings: &rules.settings,
-            commit: rules.commit.as_ref(),
-            untagged: &rules.untagged,
-        };
-        if let Some(publication) = Publication::take(target, rules) {
-            publications.insert(target.spec.target.clone(), publication);
-        }
-    }
-    for (target, publication) in &publications {
-        let given = rules.commit.as_ref();
-        if let Some(given) = given.and_then(|commit| publication.other_revision(commit)) {
-            let notice = publishing::other_revision(target, given);
-            shared.events.send(EventKind::Notice(notice));
-        }
-    }
-    if let Some(waits) = rules.waits {
-        publishing::check_pushers(waits, &lowered, &publications)?;
-    }
-    if rules.settings.mode == PublishMode::Rbake {
-        let by_builder = lowered
-            .iter()
-            .filter(|target| publishing::pushes_tags(target));
-        for target in by_builder {
-            let notice = publishing::by_outputs(&target.spec.target);
-            shared.events.send(EventKind::Notice(notice));
-        }
-    }
-    let imports = lowered.iter().flat_map(|target| &target.spec.cache_imports);
-    let imports = imports.cloned().collect();
-    let caches = merged_caches::take(&mut lowered);
-    let mut cached = CacheSolves::default();
-    let run = |(ready, lowered): (Ready, lower::LoweredTarget)| {
-        let name = ready.planned.name.clone();
-        if merged_caches::exports(&caches, &name) {
-            cached.add(&ready, &lowered);
-        }
-        let run = TargetRun {
-            ready,
-            shared: Arc::clone(shared),
-            publication: publications.get(&name).cloned(),
-            saved: rules.saved.clone(),
-        };
-        let work: scheduler::Work = Box::pin(run.run(lowered));
-        (name, work)
-    };
-    let work = targets.into_iter().zip(lowered).map(run).collect();
-    Ok(Work {
-        targets: work,
-        caches,
-        cached,
-        publications,
-        imports,
-    })
-}
-
-/// Closes the sessions and the connection. If the user has stopped the run, this only waits, for a short time,
-/// until the requests that ask the daemon to stop have been sent.
-async fn shut_down(shared: &SharedContext, stop: &Stop) {
-    tokio::select! {
-        biased;
-        _ = stop.requested() => {}
-        () = shared.directories.close() => return,
-    }
-    let farewell = async {
-        let _ = tokio::time::timeout(CLOSE_TIMEOUT, shared.engine.close()).await;
-    };
-    let haste = async {
-        stop.insisted().await;
-        tokio::time::sleep(CLOSE_TIMEOUT_AFTER_SECOND).await;
-    };
-    tokio::select! {
-        () = farewell => {}
-        () = haste => {}
-    }
 }
 
 /// Warns that targets have no output. The message is mostly that of buildx, because people search for it.
 fn no_output(targets: &[Ready], chosen: &Chosen, environment: &Environment) -> Option<Diagnostic> {
     if !lower::loads_by_default(environment) || chosen.docker.is_some() || chosen.default_load {
+        return None;
+    }
+    // As in buildx: a user who asks the frontend something does not expect an image.
+    if targets.iter().any(|ready| ready.planned.is_called()) {
         return None;
     }
     let without =
@@ -620,52 +476,6 @@ fn no_output(targets: &[Ready], chosen: &Chosen, environment: &Environment) -> O
         Diagnostic::warning("run::no-output", message)
             .help("to push the result as an image to a registry use `--push`, to load it into Docker use `--load`"),
     )
-}
-
-fn setting(
-    environment: &Environment,
-    paths: Resolver,
-    credentials: &Provider,
-    capabilities: &Capabilities,
-    docker: lower::DockerTraits,
-    node: String,
-) -> Setting {
-    let host = environment.non_empty("DOCKER_HOST");
-    Setting {
-        environment: environment.clone(),
-        paths,
-        proxies: credentials.docker_config().proxy_arguments(host),
-        // Docker's classic image store cannot hold attestations.
-        attestations: capabilities.attestations()
-            && docker.builder != Some(lower::ImageStore::Classic),
-        docker,
-        caches: CacheSupport {
-            gha: capabilities.cache_gha(),
-        },
-        host_gateway: capabilities
-            .host_gateway()
-            .and_then(|address| address.parse().ok()),
-        node,
-    }
-}
-
-/// Makes the error for a builder that did not answer.
-fn unreachable(failure: &SolveFailure) -> Diagnostics {
-    let class = if failure.kind == FailureKind::Engine {
-        Class::Engine
-    } else {
-        Class::Build
-    };
-    let problem = Diagnostic::error(
-        class,
-        "run::builder",
-        format!("the builder does not answer: {}", failure.message),
-    );
-    failure
-        .help
-        .iter()
-        .fold(problem, |problem, help| problem.help(help.clone()))
-        .into()
 }
 
 #[cfg(test)]

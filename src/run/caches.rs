@@ -8,7 +8,7 @@ use super::lower::LocalCache;
 use super::merged_caches::further_parts_in;
 use crate::diag::Diagnostic;
 use crate::engine::session::content::{
-    CacheSource, ContentStores, IndexName, LayoutDirectory, LayoutError, StoreAccess, find_cache,
+    CacheSource, IndexName, LayoutDirectory, LayoutError, StoreAccess, find_cache,
 };
 use crate::engine::spec::{CacheBackend, SolveSpec};
 use crate::types::Digest;
@@ -16,8 +16,8 @@ use crate::types::Digest;
 /// Serves local caches to one solve.
 #[derive(Default)]
 pub(super) struct ServedCaches {
-    /// The service for the target's session. `None` if the target has no local caches.
-    pub(super) stores: Option<ContentStores>,
+    /// The stores for the target's session, by the id that the daemon uses.
+    pub(super) stores: BTreeMap<String, StoreAccess>,
     exports: Vec<Export>,
 }
 
@@ -73,7 +73,6 @@ pub(super) fn open(
             }
         }
     }
-    let stores = (!stores.is_empty()).then(|| ContentStores::new(stores));
     Ok(ServedCaches { stores, exports })
 }
 
@@ -87,10 +86,7 @@ pub(super) fn open_again(
     let imports = imports.filter(|cache| matches!(cache, LocalCache::Import { .. }));
     let imports: Vec<LocalCache> = imports.cloned().collect();
     match open(&imports, spec, &mut Vec::new()) {
-        Ok(served) => served
-            .stores
-            .map(ContentStores::into_stores)
-            .unwrap_or_default(),
+        Ok(served) => served.stores,
         // Only the directories of exports can fail to open.
         Err(_) => BTreeMap::new(),
     }
@@ -107,8 +103,8 @@ pub(super) fn open_export(wanted: &LocalCache) -> Result<ServedCaches, LayoutErr
     } = wanted
     {
         let layout = LayoutDirectory::create(dir)?;
-        let store = (store_id(name), StoreAccess::Write(layout.clone()));
-        served.stores = Some(ContentStores::new(BTreeMap::from([store])));
+        let store = StoreAccess::Write(layout.clone());
+        served.stores.insert(store_id(name), store);
         served.exports.push(Export {
             layout,
             tag: tag.clone(),

@@ -7,12 +7,18 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 
 use super::locate::TargetPlaces;
-use super::{Ready, secrets, vcs};
+use super::vcs::GitUses;
+use super::{Ready, local_state, secrets, vcs};
 use crate::builder::Notice;
 use crate::diag::Diagnostic;
 use crate::engine::spec::VcsFacts;
 use crate::event::{EventKind, EventSink};
 use crate::types::Environment;
+
+// The labels of `BUILDX_GIT_LABELS`.
+const REVISION: &str = "org.opencontainers.image.revision";
+const SOURCE: &str = "org.opencontainers.image.source";
+const ENTRYPOINT: &str = "com.docker.image.source.entrypoint";
 
 /// The number of repositories that git is asked about at the same time. Each needs a process and several file
 /// descriptors.
@@ -28,6 +34,8 @@ pub(super) struct Commits {
     answers: BTreeMap<PathBuf, vcs::GitAnswer>,
     /// The contexts, if their file system did not answer in time; otherwise empty.
     silent: BTreeSet<PathBuf>,
+    /// What the answers are used for.
+    uses: GitUses,
 }
 
 /// The real paths of directories.
@@ -44,7 +52,8 @@ pub(super) async fn commits(
     environment: &Environment,
     events: &EventSink,
 ) -> Commits {
-    if !vcs::is_wanted(environment) {
+    let uses = GitUses::of(environment);
+    if uses == GitUses::default() {
         return Commits::default();
     }
     let contexts: BTreeSet<PathBuf> = targets
@@ -74,7 +83,7 @@ pub(super) async fn commits(
         },
     };
     notice.end(None);
-    commits
+    Commits { uses, ..commits }
 }
 
 /// Finds the real paths of all directories, and the repositories of contexts. Blocking.
@@ -114,16 +123,15 @@ async fn ask_all(
     Commits {
         answers: asked.collect().await,
         dirs,
-        silent: BTreeSet::new(),
+        ..Commits::default()
     }
 }
 
 impl Commits {
     /// Returns the facts that are sent with a target that reads `places`.
     pub(super) fn of(&self, places: &TargetPlaces) -> VcsFacts {
-        let top = places.context_dir().and_then(|dir| self.dirs.tops.get(dir));
-        let Some(vcs::GitAnswer::Known(repository)) = top.and_then(|top| self.answers.get(top))
-        else {
+        let repository = self.repository(places).filter(|_| self.uses.provenance);
+        let Some(repository) = repository else {
             return VcsFacts::default();
         };
         let local_dirs = places
@@ -138,6 +146,37 @@ impl Commits {
             source: repository.source.clone(),
             revision: repository.revision.clone(),
             local_dirs,
+        }
+    }
+
+    /// The labels that the image of `ready` gets. As in buildx (`build/git.go`), they replace labels of the definition.
+    /// Relative paths start at `base`.
+    pub(super) fn labels(&self, ready: &Ready, base: &Path) -> BTreeMap<String, String> {
+        let repository = self.repository(&ready.places);
+        let Some(repository) = repository.filter(|_| self.uses.labels) else {
+            return BTreeMap::new();
+        };
+        let dockerfile = local_state::dockerfile_path(ready, base);
+        let dockerfile = repository.relative(Path::new(&dockerfile));
+        let labels = [
+            (REVISION, repository.revision.clone()),
+            (SOURCE, repository.source.clone()),
+            (ENTRYPOINT, dockerfile),
+        ];
+        let known = labels.into_iter();
+        known
+            .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+            .collect()
+    }
+
+    /// The repository of the context at `places`. `None` if there is none, or git cannot read it.
+    fn repository(&self, places: &TargetPlaces) -> Option<&vcs::Repository> {
+        let top = places
+            .context_dir()
+            .and_then(|dir| self.dirs.tops.get(dir))?;
+        match self.answers.get(top)? {
+            vcs::GitAnswer::Known(repository) => Some(repository),
+            vcs::GitAnswer::Failed(_) => None,
         }
     }
 

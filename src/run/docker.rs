@@ -122,9 +122,11 @@ impl DockerEngines {
 /// context.
 fn wanted(ready: &Ready, default_load: bool, environment: &Environment) -> Vec<Option<String>> {
     let attributes = &ready.planned.attributes;
+    if ready.planned.is_called() {
+        return Vec::new();
+    }
     if attributes.output.is_empty() {
-        let loads =
-            default_load && attributes.call.is_none() && lower::loads_by_default(environment);
+        let loads = default_load && lower::loads_by_default(environment);
         return loads.then_some(None).into_iter().collect();
     }
     attributes

@@ -149,6 +149,8 @@ mod tests {
             planned,
             places,
             secrets: std::collections::BTreeMap::new(),
+            ssh: crate::engine::session::ssh::SshAgents::default(),
+            part: None,
         };
         of(&ready, &Solved::default(), &Published::default())
     }

@@ -36,7 +36,9 @@ pub(super) fn check(places: &TargetPlaces, reads_context: bool, cwd: &Path) -> D
             DockerfilePlace::File { dir, filename } => {
                 checker.file(dir, &format!("{filename}{NAME}"))
             }
-            DockerfilePlace::Inline(_) | DockerfilePlace::InContext(_) => Ok(false),
+            DockerfilePlace::Inline(_)
+            | DockerfilePlace::InContext(_)
+            | DockerfilePlace::Url { .. } => Ok(false),
         };
         // If the Dockerfile has its own ignore file, the context's ignore file is not used.
         let found = own.and_then(|found| Ok(found || checker.file(context, NAME)?));

@@ -1,4 +1,4 @@
-//! Gives an inline Dockerfile its own name in the places that the daemon reports.
+//! Gives an inline Dockerfile, or one at an address, its own name in the places that the daemon reports.
 //!
 //! The frontend knows it as `Dockerfile`, as in buildx. The context may have a file of that name, which is a
 //! different one.
@@ -9,6 +9,7 @@ use super::Ready;
 use super::locate::DockerfilePlace;
 use crate::event::{EventKind, EventSink, INLINE_DOCKERFILE, SourceExcerpt, StatusUpdate};
 use crate::outcome::SolveFailure;
+use crate::types::secret::redact_url;
 
 /// The name under which the inline Dockerfile is sent to the frontend.
 pub(super) const FILENAME: &str = "Dockerfile";
@@ -18,10 +19,11 @@ pub(super) const FILENAME: &str = "Dockerfile";
 pub(super) struct InlineName(Arc<str>);
 
 impl InlineName {
-    /// Returns the name for `ready`'s Dockerfile, or `None` if it is not an inline one.
+    /// Returns the name for `ready`'s Dockerfile, or `None` if it is a file.
     pub(super) fn of(ready: &Ready) -> Option<Self> {
         match &ready.places.dockerfile {
             DockerfilePlace::Inline(_) => Some(Self::for_target(ready.planned.name.as_str())),
+            DockerfilePlace::Url { url, .. } => Some(Self(redact_url(url).into())),
             DockerfilePlace::File { .. } | DockerfilePlace::InContext(_) => None,
         }
     }

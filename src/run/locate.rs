@@ -8,11 +8,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::layouts::LayoutContext;
 use crate::definition::model::SharedText;
+use crate::definition::remote::TreeDirectory;
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, closest};
+use crate::engine::session::content::LayoutImageError;
 use crate::engine::spec::LocalName;
 use crate::files::{PathError, Resolver};
-use crate::plan::{ContextSource, DockerfileSource, NamedContext, PlannedTarget, unsupported_of};
+use crate::plan::{ContextSource, DockerfileSource, NamedContext, OciLayout, PlannedTarget};
+use crate::types::causes::in_one_line;
 use crate::types::remote::RemoteAddress;
 use crate::types::{ContextImage, Reference};
 
@@ -23,6 +27,8 @@ pub(super) enum SourceTree {
     Dir(PathBuf),
     /// A repository or archive that the daemon fetches.
     Remote(RemoteAddress),
+    /// A directory of the tree that the definition was fetched from.
+    InTree(TreeDirectory),
 }
 
 /// Where the Dockerfile is.
@@ -39,6 +45,13 @@ pub(super) enum DockerfilePlace {
     Inline(SharedText),
     /// A path in the remote context.
     InContext(String),
+    /// An address of HTTP or HTTPS.
+    Url {
+        /// The address.
+        url: SharedText,
+        /// The text. `None` until the builder is known, which downloads it.
+        text: Option<SharedText>,
+    },
 }
 
 /// A named context.
@@ -48,6 +61,10 @@ pub(super) enum NamedTree {
     Tree(SourceTree),
     /// An image.
     Image(ContextImage),
+    /// An image in a layout on this machine.
+    Layout(LayoutContext),
+    /// The result of another target.
+    Linked(SharedText),
 }
 
 /// All places that one target reads from.
@@ -68,7 +85,7 @@ impl TargetPlaces {
     pub(super) fn context_dir(&self) -> Option<&Path> {
         match &self.context {
             SourceTree::Dir(dir) => Some(dir),
-            SourceTree::Remote(_) => None,
+            SourceTree::Remote(_) | SourceTree::InTree(_) => None,
         }
     }
 
@@ -83,7 +100,10 @@ impl TargetPlaces {
             NamedTree::Tree(SourceTree::Dir(dir)) => {
                 Some((LocalName::of_named(name), dir.as_path()))
             }
-            NamedTree::Tree(SourceTree::Remote(_)) | NamedTree::Image(_) => None,
+            NamedTree::Tree(SourceTree::Remote(_) | SourceTree::InTree(_))
+            | NamedTree::Image(_)
+            | NamedTree::Layout(_)
+            | NamedTree::Linked(_) => None,
         }));
         dirs
     }
@@ -134,11 +154,12 @@ pub(super) fn lacks_a_context(target: &PlannedTarget, paths: &Resolver) -> bool 
         .values()
         .filter_map(|source| match source {
             NamedContext::Local(path) => Some(path),
+            NamedContext::OciLayout(layout) => Some(&layout.path),
             _ => None,
         });
     let main = match &target.inputs.context {
         ContextSource::Local(path) => Some(path),
-        ContextSource::Remote(_) => None,
+        ContextSource::Remote(_) | ContextSource::InTree(_) => None,
     };
     let is_missing = |path: &SharedText| match paths.resolve(path) {
         Ok(place) => !place.path().is_dir(),
@@ -168,18 +189,17 @@ impl Finder<'_> {
             .as_ref()
             .and_then(|context| context.span);
         match &self.target.inputs.context {
-            ContextSource::Local(path) => self.directory(path, span, "the context"),
+            ContextSource::Local(path) => {
+                let dir = self.directory(path, span, "the context");
+                dir.map(SourceTree::Dir)
+            }
             ContextSource::Remote(address) => Ok(SourceTree::Remote(address.clone())),
+            ContextSource::InTree(directory) => Ok(SourceTree::InTree(directory.clone())),
         }
     }
 
     /// Finds the directory `text`, which is used as `what`.
-    fn directory(
-        &self,
-        text: &str,
-        span: Option<Span>,
-        what: &str,
-    ) -> Result<SourceTree, Diagnostic> {
+    fn directory(&self, text: &str, span: Option<Span>, what: &str) -> Result<PathBuf, Diagnostic> {
         let name = &self.target.name;
         let place = match self.paths.resolve(text) {
             Ok(place) => place,
@@ -191,7 +211,7 @@ impl Finder<'_> {
             Err(std::io::ErrorKind::NotFound.into())
         };
         match found {
-            Ok(metadata) if metadata.is_dir() => Ok(SourceTree::Dir(place.path().to_owned())),
+            Ok(metadata) if metadata.is_dir() => Ok(place.path().to_owned()),
             Ok(_) => Err(self
                 .problem(
                     "run::context-no-directory",
@@ -201,6 +221,25 @@ impl Finder<'_> {
                 .help("a context is a directory, a git repository or an archive's address")),
             Err(error) => Err(self.missing(what, text, &reason(&error), span)),
         }
+    }
+
+    /// Makes the error for a context whose layout does not have the image.
+    fn unusable(
+        &self,
+        name: &str,
+        layout: &OciLayout,
+        error: &LayoutImageError,
+        span: Option<Span>,
+    ) -> Diagnostic {
+        let message = format!(
+            "the context `{name}` of target `{}` cannot be used: `oci-layout://{}`: {}",
+            self.target.name,
+            layout.path,
+            in_one_line(error)
+        );
+        self.problem("run::layout", message, span).help(
+            "an image in a layout is named by a tag or a digest: `oci-layout://DIRECTORY:TAG` or `oci-layout://DIRECTORY@sha256:…`",
+        )
     }
 
     /// Makes the error for a context that cannot be read, with a suggestion.
@@ -237,9 +276,10 @@ impl Finder<'_> {
             DockerfileSource::Inline(text) => Ok(DockerfilePlace::Inline(text.clone())),
             DockerfileSource::InContext(path) => Ok(DockerfilePlace::InContext(path.to_string())),
             DockerfileSource::Local(path) => Ok(self.dockerfile_at(path, span)?),
-            // A Dockerfile at an address is not supported. `plan::unsupported` has refused it already, with the
-            // same message.
-            DockerfileSource::Url(_) => Err(unsupported_of(self.target)),
+            DockerfileSource::Url(url) => Ok(DockerfilePlace::Url {
+                url: url.clone(),
+                text: None,
+            }),
         }
     }
 
@@ -308,17 +348,24 @@ impl Finder<'_> {
             .and_then(|value| value.span);
         match source {
             NamedContext::Local(path) => {
-                let tree = self.directory(path, span, &format!("the context `{name}`"))?;
-                Ok(NamedTree::Tree(tree))
+                let dir = self.directory(path, span, &format!("the context `{name}`"))?;
+                Ok(NamedTree::Tree(SourceTree::Dir(dir)))
             }
             NamedContext::Remote(address) => {
                 Ok(NamedTree::Tree(SourceTree::Remote(address.clone())))
             }
-            NamedContext::Image(image) => Ok(NamedTree::Image(image.clone())),
-            // `plan::unsupported` has refused these, too.
-            NamedContext::OciLayout(_) | NamedContext::Target(_) => {
-                Err(unsupported_of(self.target))
+            NamedContext::InTree(directory) => {
+                Ok(NamedTree::Tree(SourceTree::InTree(directory.clone())))
             }
+            NamedContext::Image(image) => Ok(NamedTree::Image(image.clone())),
+            NamedContext::OciLayout(layout) => {
+                let what = format!("the layout of the context `{name}`");
+                let root = self.directory(&layout.path, span, &what)?;
+                let found = LayoutContext::find(&root, layout);
+                let found = found.map_err(|error| self.unusable(name, layout, &error, span))?;
+                Ok(NamedTree::Layout(found))
+            }
+            NamedContext::Target(target) => Ok(NamedTree::Linked(target.clone())),
         }
     }
 }
@@ -455,15 +502,17 @@ mod tests {
         assert_eq!(places.context, SourceTree::Dir(work));
     }
 
+    #[test_case(r#"contexts = { x = "oci-layout://none" }"#, "run::context-missing")]
     #[test_case(
-        r#"dockerfile = "https://example.com/Dockerfile""#,
-        "plan::unsupported-dockerfile-url"
+        r#"contexts = { x = "oci-layout://dockerfile" }"#,
+        "run::context-no-directory"
     )]
-    #[test_case(
-        r#"contexts = { x = "oci-layout://x" }"#,
-        "plan::unsupported-oci-layout"
-    )]
-    fn sources_that_rbake_does_not_support_are_refused(body: &str, code: &str) {
+    #[test_case(r#"contexts = { x = "oci-layout://app" }"#, "run::layout")]
+    fn layouts_that_cannot_be_used_are_refused(body: &str, code: &str) {
+        refused(body, code);
+    }
+
+    fn refused(body: &str, code: &str) {
         let project = project();
         let target = planned(body);
         let problems = locate(&target, &Resolver::new(project.path())).unwrap_err();

@@ -5,71 +5,97 @@
 
 mod annotations;
 mod attributes;
+mod aws_keys;
 mod bake;
 mod cache_imports;
 mod caches;
 mod commits;
 mod directories;
 mod docker;
+mod dockerfile_urls;
 mod explain;
 mod facts;
+mod fetch;
 mod gates;
 mod ignorefiles;
 mod images;
 mod inline;
 mod inside;
+mod layouts;
+mod links;
+mod local_state;
 mod locate;
 mod lower;
+mod make_nodes;
 mod merged_caches;
 mod node;
+mod nodes;
 mod outputs;
 mod phrase;
+mod placed;
+mod placement_record;
+mod provenance;
 mod publishing;
 mod push;
 mod ran_steps;
 mod refusal;
 mod registries;
+mod remote_policies;
 mod scheduler;
 mod secrets;
 mod served;
 mod shared_context;
+mod slots;
+mod source_policy;
 mod sources;
+mod spread;
+mod ssh;
+mod storage;
 mod target;
 #[cfg(test)]
 mod testing;
 mod uploads;
 mod vcs;
+mod work;
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::builder::Chosen;
+use crate::builder::ChosenBuilder;
 use crate::credential::Provider;
 use crate::diag::Diagnostics;
+use crate::engine::SourcePolicy;
 use crate::engine::session::SecretFiles;
 use crate::engine::session::export::SpecialPolicy;
 use crate::event::EventSink;
 use crate::files::Resolver;
 use crate::outcome::{CancelReason, Outcome, TargetFacts, TargetOutcome};
-use crate::plan::{Plan, PlannedTarget};
+use crate::plan::{Plan, PlannedTarget, TargetGraph};
 use crate::types::{Clock, Environment, TargetName};
 
+use crate::engine::session::ssh::SshAgents;
 use locate::TargetPlaces;
 use secrets::{SecretPlaces, SecretSources};
+use spread::TargetPart;
 
 pub(crate) use bake::bake;
+pub(crate) use fetch::{FetchOrder, FetchedDefinition, fetch, tree as fetched_tree};
 pub(crate) use gates::{GateWishes, SavedFiles, check as check_gates};
+pub(crate) use provenance::ProvenanceDetail;
 pub(crate) use publishing::{PublishWishes, current_commit, history, refusals};
-pub(crate) use scheduler::Stop;
+pub(crate) use scheduler::{Stop, tell_of_stop};
 
 /// A plan whose directories, Dockerfiles and secrets have been found.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     targets: Vec<Ready>,
+    graph: TargetGraph,
     paths: Resolver,
+    source_policy: Option<SourcePolicy>,
 }
 
 /// One target of a [`Prepared`] plan.
@@ -78,6 +104,9 @@ struct Ready {
     planned: PlannedTarget,
     places: TargetPlaces,
     secrets: SecretSources,
+    ssh: SshAgents,
+    /// Which part of the target this is, if several nodes build it, each for some platforms.
+    part: Option<TargetPart>,
 }
 
 /// Whether a directory that `plan` needs as a context is missing. If so, [`prepare`] fails, whatever privileges
@@ -107,22 +136,36 @@ pub(crate) fn prepare(
         let places = locate::locate(planned, paths);
         let places =
             places.and_then(|places| served::check(places, planned, environment.current_dir()));
-        let secrets = secrets::find(&planned.attributes, secret_places);
-        match (places, secrets) {
-            (Ok(places), Ok(secrets)) => targets.push(Ready {
+        let secrets = secrets::find(&planned.attributes, secret_places).map(|mut secrets| {
+            secrets::add_for_context(&mut secrets, planned, environment);
+            secrets
+        });
+        let ssh = ssh::find(planned, environment, paths);
+        match (places, secrets, ssh) {
+            (Ok(places), Ok(secrets), Ok(ssh)) => targets.push(Ready {
                 planned: planned.clone(),
                 places,
                 secrets,
+                ssh,
+                part: None,
             }),
-            (places, secrets) => {
-                let found = places.err().into_iter().chain(secrets.err());
+            (places, secrets, ssh) => {
+                let found = [places.err(), secrets.err(), ssh.err()];
+                let found = found.into_iter().flatten();
                 found.for_each(|found| problems.add_new(found));
             }
         }
     }
+    let source_policy = source_policy::read(environment);
+    let source_policy = source_policy.unwrap_or_else(|problem| {
+        problems.push(problem);
+        None
+    });
     problems.into_result(Prepared {
         targets,
+        graph: plan.graph.clone(),
         paths: paths.clone(),
+        source_policy,
     })
 }
 
@@ -147,20 +190,47 @@ pub(crate) fn check(plan: &Plan, environment: &Environment) -> Diagnostics {
     problems
 }
 
+/// How the targets of a run are built.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct BuildWishes {
+    /// The most targets that are solved at once. `None` if there is no limit.
+    pub(crate) jobs: Option<NonZeroU32>,
+    /// What happens when a target fails.
+    pub(crate) after_failure: AfterFailure,
+    /// Whether the user wants to know which node builds each target, and why.
+    pub(crate) explains_placement: bool,
+}
+
+/// What happens to the other targets when one fails.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum AfterFailure {
+    /// All are stopped.
+    #[default]
+    StopAll,
+    /// Only those that link to it, directly or indirectly, are stopped.
+    KeepGoing,
+}
+
 /// What a bake works with, beside the plan.
 pub(crate) struct Tools {
-    /// The builder, with a connection.
-    pub(crate) chosen: Chosen,
+    /// The builder, with connections.
+    pub(crate) chosen: ChosenBuilder,
     /// Credentials for registries.
     pub(crate) credentials: Arc<Provider>,
     /// The environment variables of the run.
     pub(crate) environment: Environment,
+    /// How targets are built.
+    pub(crate) build: BuildWishes,
     /// How images are published.
     pub(crate) publish: PublishWishes,
     /// The clock of the run.
     pub(crate) clock: Clock,
     /// What to do with set-id files, devices and security attributes in exported directories.
     pub(crate) export_special: SpecialPolicy,
+    /// How much provenance is added to the metadata of targets. `None` if no metadata is written.
+    pub(crate) provenance: Option<ProvenanceDetail>,
+    /// The targets and groups that the user asked for. Empty means `default`.
+    pub(crate) requested: Vec<String>,
     /// Receives the events of the run.
     pub(crate) events: EventSink,
     /// Tells the run to stop.
@@ -174,8 +244,6 @@ pub(crate) struct Baked {
     pub(crate) outcome: Outcome,
     /// Digests, tags and destinations of the targets that were built.
     pub(crate) facts: Vec<TargetFacts>,
-    /// The builder's name; empty if the run was stopped before it began.
-    pub(crate) builder: String,
 }
 
 impl Baked {
@@ -188,7 +256,7 @@ impl Baked {
         events: &EventSink,
     ) -> Self {
         tracing::info!(?reason, "cancel before any target began");
-        scheduler::tell_of_stop(reason, events);
+        tell_of_stop(reason, events);
         let end = Arc::new(TargetOutcome::Cancelled(reason.clone()));
         let targets = targets.into_iter();
         Self {
@@ -199,10 +267,10 @@ impl Baked {
                 problems: Vec::new(),
                 caches: Vec::new(),
                 interrupted: None,
+                kept_going: false,
                 elapsed,
             },
             facts: Vec::new(),
-            builder: String::new(),
         }
     }
 }

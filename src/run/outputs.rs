@@ -12,9 +12,10 @@ use tracing::Instrument as _;
 
 use super::docker::DockerEngines;
 use super::lower;
+use crate::definition::model::LocalMode;
 use crate::engine::docker::{Docker, DockerError};
 use crate::engine::session::export::{
-    DirectorySink, ExportSink, Exports, FileSink, SinkError, SpecialPolicy, StreamSink,
+    DirectorySink, ExportSink, Exports, FileSink, OtherFiles, SinkError, SpecialPolicy, StreamSink,
     StreamWriter, WriterSink,
 };
 use crate::event::{EventKind, EventSink, LocalWork};
@@ -26,7 +27,8 @@ use crate::types::secret::redact_urls;
 /// The most pieces of an image that may wait between the builder and Docker.
 const PIECES: usize = 16;
 
-/// Opens the destinations of the outputs of `target`. Returns `None` if nothing is sent to this machine.
+/// Opens the destinations of the outputs of `target`. Returns `None` if nothing is sent to this machine. An image in a layout is
+/// not sent: the builder writes it to a store ([`super::layouts`]).
 pub(super) fn open(
     target: &TargetName,
     wanted: &BTreeMap<usize, lower::ExportDestination>,
@@ -34,14 +36,13 @@ pub(super) fn open(
     special: SpecialPolicy,
     events: &EventSink,
 ) -> Result<Option<Exports>, String> {
-    if wanted.is_empty() {
-        return Ok(None);
-    }
     let mut sinks = Vec::with_capacity(wanted.len());
     for (&at, place) in wanted {
-        sinks.push((at, sink(target, at, place, docker, special, events)?));
+        if let Some(sink) = sink(target, at, place, docker, special, events)? {
+            sinks.push((at, sink));
+        }
     }
-    Ok(Some(Exports::new(sinks)))
+    Ok((!sinks.is_empty()).then(|| Exports::new(sinks)))
 }
 
 fn sink(
@@ -51,12 +52,19 @@ fn sink(
     docker: &DockerEngines,
     special: SpecialPolicy,
     events: &EventSink,
-) -> Result<ExportSink, String> {
-    Ok(match place {
-        lower::ExportDestination::Directory(path) => ExportSink::Directory(DirectorySink {
-            path: path.clone(),
-            special,
-        }),
+) -> Result<Option<ExportSink>, String> {
+    Ok(Some(match place {
+        lower::ExportDestination::Layout(_) => return Ok(None),
+        lower::ExportDestination::Directory { path, others } => {
+            ExportSink::Directory(DirectorySink {
+                path: path.clone(),
+                special,
+                others: match others {
+                    LocalMode::Copy => OtherFiles::Keep,
+                    LocalMode::Delete => OtherFiles::Delete,
+                },
+            })
+        }
         lower::ExportDestination::Stdout => ExportSink::Stream(Arc::new(WriterSink::new(
             "standard output",
             tokio::io::stdout(),
@@ -84,7 +92,7 @@ fn sink(
                 work,
             }))
         }
-    })
+    }))
 }
 
 /// Reports the progress of loading an image.

@@ -30,7 +30,7 @@ pub(super) fn help(message: &str, driver: Driver, docker_pushes: bool) -> Vec<St
         Driver::Docker => of_docker(trouble, host),
         Driver::Embedded => of_buildkitd(trouble, host, "`~/.config/rbake/buildkitd.toml`"),
         Driver::Remote => of_buildkitd(trouble, host, "the builder's `buildkitd.toml`"),
-        Driver::DockerContainer => of_buildkitd(
+        Driver::DockerContainer | Driver::Kubernetes => of_buildkitd(
             trouble,
             host,
             "the file that you pass to `docker buildx create --buildkitd-config`",
@@ -88,6 +88,7 @@ fn of_loopback(message: &str, host: Option<&str>, driver: Driver) -> Option<Stri
         .any(|start| host.starts_with(start));
     let place = match driver {
         Driver::DockerContainer => "the builder's own container",
+        Driver::Kubernetes => "the builder's own pod",
         Driver::Remote => "the builder's own machine or container",
         Driver::Docker => "the Docker Engine's own machine",
         Driver::Embedded => "this machine",

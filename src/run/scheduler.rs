@@ -9,13 +9,34 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+use super::AfterFailure;
+use super::slots::Slots;
 use crate::event::{EventKind, EventSink};
 use crate::outcome::{CancelReason, FailureKind, SolveFailure, Solved, TargetOutcome};
+use crate::plan::TargetGraph;
 use crate::types::TargetName;
 use crate::types::shutdown::TARGETS_TIMEOUT;
 
 /// The work of one target. It must end soon after `halt` is cancelled.
-pub(super) type Work = BoxFuture<'static, Result<Solved, SolveFailure>>;
+pub(super) type Work = BoxFuture<'static, Result<Solved, NotBuilt>>;
+
+/// Why a target was not built.
+#[derive(Debug)]
+pub(super) enum NotBuilt {
+    /// It failed.
+    Failed(SolveFailure),
+    /// It needs a target that was not built.
+    Skipped {
+        /// The target that failed.
+        because: TargetName,
+    },
+}
+
+impl From<SolveFailure> for NotBuilt {
+    fn from(failure: SolveFailure) -> Self {
+        Self::Failed(failure)
+    }
+}
 
 /// How each target ended, in the order in which the targets were given.
 pub(super) type Ends = Vec<(TargetName, Arc<TargetOutcome>)>;
@@ -46,6 +67,11 @@ impl Stop {
         self.haste.cancelled().await;
     }
 
+    /// The reason, if [`Stop::request`] was called.
+    pub(crate) fn reason(&self) -> Option<&CancelReason> {
+        self.reason.get()
+    }
+
     /// Completes once [`Stop::request`] was called, with the reason.
     pub(crate) async fn requested(&self) -> CancelReason {
         self.token.cancelled().await;
@@ -58,14 +84,14 @@ impl Stop {
 
 /// The next thing that happens to a run.
 enum Action {
-    Ended(Id, Result<Solved, SolveFailure>),
+    Ended(Id, Result<Solved, NotBuilt>),
     Stop(CancelReason),
     GiveUp,
     Done,
 }
 
 struct Run<'a> {
-    tasks: JoinSet<Result<Solved, SolveFailure>>,
+    tasks: JoinSet<Result<Solved, NotBuilt>>,
     names: BTreeMap<Id, usize>,
     targets: Vec<TargetName>,
     /// How each target ended, in the order of `targets`. `None` while it is running.
@@ -74,17 +100,30 @@ struct Run<'a> {
     halt: CancellationToken,
     /// Why and when the run was stopped.
     stopped: Option<(CancelReason, Instant)>,
+    rules: RunRules<'a>,
     events: &'a EventSink,
 }
 
-/// Runs all of `work` at once. The first failure, or `stop`, cancels `halt`, and with it all work that is still
-/// running.
+/// What the scheduler knows of the targets.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RunRules<'a> {
+    /// The links between the targets.
+    pub(super) graph: &'a TargetGraph,
+    /// How many targets are solved at once.
+    pub(super) slots: &'a Slots,
+    /// What happens when a target fails.
+    pub(super) after_failure: AfterFailure,
+}
+
+/// Runs all of `work`; how many of them are solved at once, they learn from the slots of `rules`. The first failure, or `stop`, cancels `halt`, and with it all work that is still
+/// running. Those that need the target that failed, by their links, are skipped.
 ///
 /// Each piece of work must end by itself when `halt` is cancelled.
 pub(super) async fn run(
     work: Vec<(TargetName, Work)>,
     halt: CancellationToken,
     stop: &Stop,
+    rules: RunRules<'_>,
     events: &EventSink,
 ) -> Ends {
     let mut run = Run {
@@ -94,12 +133,15 @@ pub(super) async fn run(
         ends: vec![None; work.len()],
         halt,
         stopped: None,
+        rules,
         events,
     };
     for (target, work) in work {
-        events.send(EventKind::TargetStarted {
-            target: target.clone(),
-        });
+        if !rules.slots.are_limited() {
+            events.send(EventKind::TargetStarted {
+                target: target.clone(),
+            });
+        }
         let span = tracing::info_span!("target", name = %target);
         span.in_scope(|| tracing::info!("target begins"));
         let id = run.tasks.spawn(work.instrument(span)).id();
@@ -128,7 +170,7 @@ impl Run<'_> {
             reason = stop.requested(), if !stopped => Action::Stop(reason),
             ended = self.tasks.join_next_with_id() => match ended {
                 Some(Ok((id, result))) => Action::Ended(id, result),
-                Some(Err(error)) => Action::Ended(error.id(), Err(broken(&error))),
+                Some(Err(error)) => Action::Ended(error.id(), Err(broken(&error).into())),
                 None => Action::Done,
             },
             () = wait_until(deadline) => Action::GiveUp,
@@ -160,18 +202,35 @@ impl Run<'_> {
 
     /// Records how a target ended, and stops the others if it failed. While the run is stopping, a cancelled solve
     /// is not a failure.
-    fn ended(&mut self, at: usize, result: Result<Solved, SolveFailure>) {
+    fn ended(&mut self, at: usize, result: Result<Solved, NotBuilt>) {
         let outcome = match result {
             Ok(solved) => TargetOutcome::Succeeded(solved),
-            Err(failure) if failure.kind == FailureKind::Cancelled && self.stopped.is_some() => {
-                TargetOutcome::Cancelled(self.reason())
+            Err(NotBuilt::Skipped { because }) => TargetOutcome::Skipped { because },
+            Err(NotBuilt::Failed(failure))
+                if failure.kind == FailureKind::Cancelled && self.stopped.is_some() =>
+            {
+                self.not_ended(at)
             }
-            Err(failure) => TargetOutcome::Failed(failure),
+            Err(NotBuilt::Failed(failure)) => TargetOutcome::Failed(failure),
         };
-        let failed = matches!(outcome, TargetOutcome::Failed(_));
+        let stops_all = match &outcome {
+            TargetOutcome::Failed(failure) => self.stops_all(failure),
+            _ => false,
+        };
         self.settle(at, outcome);
-        if failed && self.stopped.is_none() {
+        if stops_all && self.stopped.is_none() {
             self.halt_because(CancelReason::FirstFailure(self.targets[at].clone()));
+        }
+        // After the run was stopped, so that no other target begins in the place of the one that failed.
+        self.rules.slots.end(&self.targets[at]);
+    }
+
+    /// Whether the run ends because of this failure of a target.
+    fn stops_all(&self, failure: &SolveFailure) -> bool {
+        match self.rules.after_failure {
+            AfterFailure::StopAll => true,
+            // Without a builder, nothing can be built.
+            AfterFailure::KeepGoing => failure.kind == FailureKind::Engine,
         }
     }
 
@@ -180,6 +239,19 @@ impl Run<'_> {
         tell_of_stop(&reason, self.events);
         self.stopped = Some((reason, Instant::now()));
         self.halt.cancel();
+        self.rules.slots.close();
+    }
+
+    /// The outcome of a target that the run did not let end.
+    fn not_ended(&self, at: usize) -> TargetOutcome {
+        match self.reason() {
+            CancelReason::FirstFailure(because)
+                if self.rules.graph.needs(&self.targets[at], &because) =>
+            {
+                TargetOutcome::Skipped { because }
+            }
+            reason => TargetOutcome::Cancelled(reason),
+        }
     }
 
     fn reason(&self) -> CancelReason {
@@ -212,8 +284,8 @@ impl Run<'_> {
     fn finish(mut self) -> Ends {
         for at in 0..self.ends.len() {
             if self.ends[at].is_none() {
-                let reason = self.reason();
-                self.settle(at, TargetOutcome::Cancelled(reason));
+                let outcome = self.not_ended(at);
+                self.settle(at, outcome);
             }
         }
         self.targets
@@ -223,11 +295,11 @@ impl Run<'_> {
     }
 }
 
-/// Sends `Stopping` if a signal is the reason for the stop.
-pub(super) fn tell_of_stop(reason: &CancelReason, events: &EventSink) {
-    if let CancelReason::Signal(_) = reason {
+/// Sends `Stopping` if the whole run is stopped by a signal or by the limit of its time.
+pub(crate) fn tell_of_stop(reason: &CancelReason, events: &EventSink) {
+    if let Some(fragment) = reason.as_fragment() {
         events.send(EventKind::Stopping {
-            reason: "interrupted".to_owned(),
+            reason: fragment.to_owned(),
         });
     }
 }
@@ -266,7 +338,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(after)).await;
             result
                 .map(|()| Solved::default())
-                .map_err(|kind| SolveFailure::new(kind, "x"))
+                .map_err(|kind| SolveFailure::new(kind, "x").into())
         })
     }
 
@@ -275,8 +347,63 @@ mod tests {
         let halt = halt.clone();
         Box::pin(async move {
             halt.cancelled().await;
-            Err(SolveFailure::new(FailureKind::Cancelled, "cancelled"))
+            Err(SolveFailure::new(FailureKind::Cancelled, "cancelled").into())
         })
+    }
+
+    async fn run_all(
+        work: Vec<(TargetName, Work)>,
+        halt: CancellationToken,
+        stop: &Stop,
+        graph: &TargetGraph,
+    ) -> Ends {
+        let slots = Slots::new(None, graph, graph.order(), EventSink::none());
+        let rules = RunRules {
+            graph,
+            slots: &slots,
+            after_failure: AfterFailure::StopAll,
+        };
+        run(work, halt, stop, rules, &EventSink::none()).await
+    }
+
+    async fn keeping_going(work: Vec<(TargetName, Work)>, halt: CancellationToken) -> Ends {
+        let graph = TargetGraph::default();
+        let slots = Slots::new(None, &graph, graph.order(), EventSink::none());
+        let rules = RunRules {
+            graph: &graph,
+            slots: &slots,
+            after_failure: AfterFailure::KeepGoing,
+        };
+        run(work, halt, &Stop::default(), rules, &EventSink::none()).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_keeps_going_ends_the_other_targets() {
+        let halt = CancellationToken::new();
+        let work = vec![
+            (name("bad"), works(Err(FailureKind::Build), 1)),
+            (name("slow"), works(Ok(()), 10_000)),
+            (name("worse"), works(Err(FailureKind::Exhausted), 5_000)),
+        ];
+        let ends = keeping_going(work, halt.clone()).await;
+        let failed = |end: &TargetOutcome| matches!(end, TargetOutcome::Failed(_));
+        let failed: Vec<bool> = ends.iter().map(|(_, end)| failed(end)).collect();
+        assert_eq!(failed, [true, false, true], "{ends:?}");
+        assert!(!halt.is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_builder_ends_also_a_run_that_keeps_going() {
+        let halt = CancellationToken::new();
+        let work = vec![
+            (name("slow"), obedient(&halt)),
+            (name("lost"), works(Err(FailureKind::Engine), 10)),
+        ];
+        let ends = keeping_going(work, halt).await;
+        assert!(
+            matches!(&*ends[0].1, TargetOutcome::Cancelled(_)),
+            "{ends:?}"
+        );
     }
 
     async fn outcomes(
@@ -284,7 +411,8 @@ mod tests {
         halt: CancellationToken,
         stop: &Stop,
     ) -> Vec<TargetOutcome> {
-        let ends = run(work, halt, stop, &EventSink::none()).await;
+        let graph = TargetGraph::default();
+        let ends = run_all(work, halt, stop, &graph).await;
         ends.into_iter().map(|(_, end)| (*end).clone()).collect()
     }
 
@@ -304,6 +432,35 @@ mod tests {
         );
         assert!(matches!(&ends[1], TargetOutcome::Failed(_)));
         assert!(matches!(&ends[2], TargetOutcome::Succeeded(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_need_the_first_failure_are_skipped() {
+        let halt = CancellationToken::new();
+        let graph = TargetGraph::of(&[
+            ("bad", &[]),
+            ("user", &["bad"]),
+            ("top", &["user"]),
+            ("beside", &[]),
+        ]);
+        let skipped = NotBuilt::Skipped {
+            because: name("bad"),
+        };
+        let work: Vec<(TargetName, Work)> = vec![
+            (name("top"), Box::pin(async { Err(skipped) })),
+            (name("user"), obedient(&halt)),
+            (name("bad"), works(Err(FailureKind::Build), 10)),
+            (name("beside"), obedient(&halt)),
+        ];
+        let ends = run_all(work, halt, &Stop::default(), &graph).await;
+        for (_, end) in &ends[..2] {
+            assert!(
+                matches!(&**end, TargetOutcome::Skipped { because } if *because == name("bad")),
+                "{ends:?}"
+            );
+        }
+        assert!(matches!(&*ends[2].1, TargetOutcome::Failed(_)));
+        assert!(matches!(&*ends[3].1, TargetOutcome::Cancelled(_)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
 use crate::engine::session::SecretFiles;
 use crate::engine::session::secrets::{SECRET_LIMIT, SecretSource};
 use crate::files::Resolver;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedTarget};
 use crate::types::{Environment, Secret};
 
 /// The secrets of a target, by id.
@@ -51,6 +51,32 @@ pub(super) fn find(
     problems.into_result(found)
 }
 
+/// Adds the secrets with which the builder fetches the context of `planned` from the host that the definition came from.
+pub(super) fn add_for_context(
+    found: &mut SecretSources,
+    planned: &PlannedTarget,
+    environment: &Environment,
+) {
+    let context = planned.attributes.context.as_ref();
+    let (Some(tree), Some(context)) = (&planned.inputs.tree, context) else {
+        return;
+    };
+    for (id, name) in tree.secrets_of(context, environment) {
+        if let Some(source) = variable(&name, environment) {
+            found.entry(id).or_insert(source);
+        }
+    }
+}
+
+/// The value of a variable as a secret. `None` if it is not set.
+pub(super) fn variable(name: &str, environment: &Environment) -> Option<SecretSource> {
+    // A secret is bytes and need not be UTF-8.
+    let value = environment.get_os(name)?.as_bytes();
+    Some(SecretSource::Value(Secret::new(Bytes::copy_from_slice(
+        value,
+    ))))
+}
+
 /// Returns the source of one secret, as buildx chooses it: `env` takes precedence over `src`. If both are missing,
 /// it is the variable with the secret's id as its name, or else the file with that name.
 fn source(entry: &Spanned<SecretEntry>, places: SecretPlaces<'_>) -> Result<SecretSource, String> {
@@ -64,13 +90,7 @@ fn source(entry: &Spanned<SecretEntry>, places: SecretPlaces<'_>) -> Result<Secr
             return Ok(file);
         }
     }
-    let variable = |name: &str| {
-        // A secret is bytes and need not be UTF-8.
-        let value = places.environment.get_os(name)?.as_bytes();
-        Some(SecretSource::Value(Secret::new(Bytes::copy_from_slice(
-            value,
-        ))))
-    };
+    let variable = |name: &str| variable(name, places.environment);
     match env {
         // If the variable is not set, the secret is empty, as in buildx.
         Some(name) => {

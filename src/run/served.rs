@@ -14,6 +14,7 @@ use super::sources::{self, Sources};
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::plan::PlannedTarget;
 use crate::types::Reference;
+use crate::types::secret::redact_url;
 
 /// The most bytes that are read of a Dockerfile.
 const DOCKERFILE_LIMIT: u64 = 64 << 20;
@@ -68,6 +69,10 @@ pub(super) fn dockerfile(
         DockerfilePlace::Inline(text) => {
             Ok(Some(("dockerfile-inline".into(), text.as_bytes().to_vec())))
         }
+        DockerfilePlace::Url { url, text } => {
+            let text = text.as_ref().map(|text| text.as_bytes().to_vec());
+            Ok(text.map(|text| (redact_url(url).into(), text)))
+        }
         DockerfilePlace::InContext(_) => Ok(None),
     }
 }
@@ -113,7 +118,9 @@ fn unusable(
                 .display()
                 .to_string()
         }
-        DockerfilePlace::Inline(_) | DockerfilePlace::InContext(_) => String::new(),
+        DockerfilePlace::Inline(_)
+        | DockerfilePlace::InContext(_)
+        | DockerfilePlace::Url { .. } => String::new(),
     };
     let message = format!("the Dockerfile `{shown}` of target `{}` {why}", target.name);
     let problem = Diagnostic::error(Class::Definition, "run::dockerfile-unusable", message);

@@ -7,18 +7,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::golang::path;
+
 /// What a stage, including the stages that it is made from, reads from the context.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Sources {
-    /// These paths, as written in the Dockerfile.
+    /// These absolute paths in the context.
     Paths(BTreeSet<String>),
     /// The Dockerfile could not be understood.
     Unknown,
 }
 
+impl Sources {
+    fn whole() -> Self {
+        Self::Paths(BTreeSet::from(["/".to_owned()]))
+    }
+}
+
 #[derive(Debug, Default)]
 struct Stage {
     name: Option<String>,
+    /// What it is made `FROM`.
+    base: String,
     reads: BTreeSet<Read>,
     uses: BTreeSet<String>,
     /// Whether it has a `RUN` instruction.
@@ -36,13 +46,43 @@ struct Read {
 
 /// Returns what building the stage `target` of `dockerfile`, or the last stage for `None`, reads from the context.
 pub(crate) fn of_stage(dockerfile: &str, target: Option<&str>) -> Sources {
-    match reads_of_stage(dockerfile, target) {
-        Some(reads) => {
-            let own = reads.into_iter().filter(|read| read.from.is_none());
-            Sources::Paths(own.map(|read| read.path).collect())
-        }
-        None => Sources::Unknown,
+    let reads = reads_of_stage(dockerfile, target);
+    reads.map_or(Sources::Unknown, |reads| paths_of(&reads, None))
+}
+
+/// Returns what building the stage `target` of `dockerfile`, or the last stage for `None`, reads from the context named
+/// `name`. The name may have capitals.
+pub(crate) fn of_named(dockerfile: &str, target: Option<&str>, name: &str) -> Sources {
+    let name = name.to_ascii_lowercase();
+    let stages = stages(dockerfile);
+    let Some(reached) = reached(&stages, target) else {
+        return Sources::Unknown;
+    };
+    let is_base = |stage: &&Stage| stage.base.eq_ignore_ascii_case(&name);
+    if reached.iter().any(is_base) {
+        return Sources::whole();
     }
+    let reads = reached.iter().flat_map(|stage| stage.reads.iter().cloned());
+    paths_of(&reads.collect(), Some(&name))
+}
+
+/// Returns the paths that are read from `source`; `None` is the main context. They are as the daemon asks for them: if one
+/// is the whole context, it asks for no other (BuildKit's `normalizeContextPaths`).
+fn paths_of(reads: &BTreeSet<Read>, source: Option<&str>) -> Sources {
+    let own = reads.iter().filter(|read| read.from.as_deref() == source);
+    let paths: BTreeSet<String> = own.map(|read| path::join("/", &read.path)).collect();
+    if paths.contains("/") {
+        return Sources::whole();
+    }
+    Sources::Paths(paths)
+}
+
+/// Whether the Dockerfile names a frontend (`# syntax=`), which is an image.
+pub(crate) fn has_syntax(dockerfile: &str) -> bool {
+    let comments = dockerfile.lines().map(str::trim_start);
+    let comments = comments.map_while(|line| line.strip_prefix('#'));
+    let mut keys = comments.map_while(|line| Some(line.split_once('=')?.0.trim()));
+    keys.any(|key| key.eq_ignore_ascii_case("syntax"))
 }
 
 /// Returns the paths that the daemon cannot ask for, with the line numbers of their instructions. gRPC headers
@@ -97,6 +137,8 @@ pub(crate) fn images(
     let value = |name: &str| arguments(name).or_else(|| defaults.get(name).cloned());
     let reached = reached(&stages, target).unwrap_or_default();
     let used = reached.iter().flat_map(|stage| &stage.uses);
+    // `scratch` is not an image.
+    let used = used.filter(|name| *name != "scratch");
     let used = used.filter(|name| !index.contains_key(&name.to_ascii_lowercase()));
     used.filter_map(|name| expanded(name, &value)).collect()
 }
@@ -152,13 +194,18 @@ fn numbered(stages: &[Stage]) -> BTreeMap<String, usize> {
         .collect()
 }
 
+/// Returns the index of the stage `target`, or of the last one for `None` and for an empty name, as in BuildKit.
+fn index_of(stages: &[Stage], target: Option<&str>) -> Option<usize> {
+    match target {
+        None | Some("") => stages.len().checked_sub(1),
+        Some(name) => numbered(stages).get(&name.to_ascii_lowercase()).copied(),
+    }
+}
+
 /// Returns the stages that `target` is made from, including itself. `None` if there is no such stage.
 fn reached<'a>(stages: &'a [Stage], target: Option<&str>) -> Option<Vec<&'a Stage>> {
     let index = numbered(stages);
-    let start = match target {
-        Some(name) => index.get(&name.to_ascii_lowercase()).copied(),
-        None => stages.len().checked_sub(1),
-    };
+    let start = index_of(stages, target);
     let mut reached = Vec::new();
     let mut seen = BTreeSet::new();
     let mut todo = vec![start?];
@@ -185,10 +232,7 @@ fn reached<'a>(stages: &'a [Stage], target: Option<&str>) -> Option<Vec<&'a Stag
 /// there is no such stage.
 pub(crate) fn has_run(dockerfile: &str, target: Option<&str>) -> Option<bool> {
     let stages = stages(dockerfile);
-    let at = match target {
-        None => stages.len().checked_sub(1)?,
-        Some(name) => *numbered(&stages).get(&name.to_ascii_lowercase())?,
-    };
+    let at = index_of(&stages, target)?;
     stages.get(at).map(|stage| stage.runs)
 }
 
@@ -219,7 +263,8 @@ fn stages(dockerfile: &str) -> Vec<Stage> {
             };
             stages.push(Stage {
                 name,
-                uses: BTreeSet::from([base]),
+                uses: BTreeSet::from([base.clone()]),
+                base,
                 ..Stage::default()
             });
             continue;
@@ -398,17 +443,73 @@ COPY --from=build /app /app
     }
 
     #[test]
+    fn scratch_is_not_an_image() {
+        let dockerfile = "FROM scratch AS a\nFROM busybox\nCOPY --from=a / /\n";
+        let images = images(dockerfile, None, |_| None);
+        assert_eq!(images.into_iter().collect::<Vec<_>>(), ["busybox"]);
+    }
+
+    #[test]
+    fn a_frontend_is_named_before_everything_else() {
+        for text in [
+            "# syntax=a/b",
+            "#check=skip=all\n#  Syntax = a",
+            "#syntax=x\r\nFROM y",
+        ] {
+            assert!(has_syntax(text), "{text}");
+        }
+        for text in [
+            "FROM x\n# syntax=a",
+            "",
+            "# text\n# syntax=a",
+            "syntax=a",
+            "\n# syntax=a",
+        ] {
+            assert!(!has_syntax(text), "{text}");
+        }
+    }
+
+    #[test]
     fn a_stage_reads_the_sources_of_the_stages_that_it_uses() {
         assert_eq!(
             of_stage(DOCKERFILE, None),
-            paths(["lib", "setup.sh", "src/"])
+            paths(["/lib", "/setup.sh", "/src"])
         );
-        assert_eq!(of_stage(DOCKERFILE, Some("BASE")), paths(["setup.sh"]));
-        assert_eq!(of_stage(DOCKERFILE, Some("lonely")), paths(["with space"]));
+        assert_eq!(of_stage(DOCKERFILE, Some("")), of_stage(DOCKERFILE, None));
+        assert_eq!(of_stage(DOCKERFILE, Some("BASE")), paths(["/setup.sh"]));
+        assert_eq!(of_stage(DOCKERFILE, Some("lonely")), paths(["/with space"]));
         assert_eq!(
             of_stage(DOCKERFILE, Some("1")),
-            paths(["lib", "setup.sh", "src/"])
+            paths(["/lib", "/setup.sh", "/src"])
         );
+    }
+
+    #[test]
+    fn a_stage_that_reads_the_whole_context_reads_nothing_else() {
+        for all in [".", "./", "/", "./sub/.."] {
+            let dockerfile = format!("FROM scratch\nCOPY a {all} b /\n");
+            assert_eq!(of_stage(&dockerfile, None), paths(["/"]), "{all}");
+        }
+        let mounted = "FROM scratch\nCOPY a /\nRUN --mount=target=/src make\n";
+        assert_eq!(of_stage(mounted, None), paths(["/"]));
+        let alike = ["COPY a /x", "COPY ./a /", "COPY /a/ y"];
+        for copy in alike {
+            let dockerfile = format!("FROM scratch\n{copy}\n");
+            assert_eq!(of_stage(&dockerfile, None), paths(["/a"]), "{copy}");
+        }
+    }
+
+    #[test]
+    fn a_stage_reads_of_a_named_context_what_names_it() {
+        let dockerfile = "FROM scratch AS one\nCOPY --from=Src a b /\nRUN --mount=from=src,source=c,target=/c x\n\
+                          FROM one\nCOPY own /\nCOPY --from=other . /\nFROM src AS last\nCOPY --from=one /x /y\n";
+        let of = |stage, name| of_named(dockerfile, stage, name);
+        assert_eq!(of(Some("1"), "src"), paths(["/a", "/b", "/c"]));
+        assert_eq!(of(Some("1"), "SRC"), paths(["/a", "/b", "/c"]));
+        assert_eq!(of(Some("1"), "other"), paths(["/"]));
+        assert_eq!(of(Some("one"), "other"), paths([]));
+        assert_eq!(of(None, "src"), paths(["/"]), "the base of a stage");
+        assert_eq!(of(Some("none"), "src"), Sources::Unknown);
     }
 
     #[test]
@@ -438,7 +539,7 @@ COPY --from=build /app /app
         assert_eq!(found, [("a\nb".to_owned(), 3), ("e\u{1}f".to_owned(), 5)]);
         let text = format!("{text}COPY --from=files é /\n");
         assert!(unsendable(text.as_bytes(), None, is_served).is_empty());
-        assert_eq!(of_stage(&text, None), paths(["é"]));
+        assert_eq!(of_stage(&text, None), paths(["/é"]));
     }
 
     #[test]
@@ -466,6 +567,6 @@ COPY --from=build /app /app
 
     #[test]
     fn a_stage_that_names_itself_causes_no_endless_loop() {
-        assert_eq!(of_stage("FROM a AS a\nCOPY x /\n", None), paths(["x"]));
+        assert_eq!(of_stage("FROM a AS a\nCOPY x /\n", None), paths(["/x"]));
     }
 }

@@ -4,22 +4,27 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::cache_imports::CacheImports;
 use super::caches::ServedCaches;
 use super::explain::{self, Scene};
 use super::gates::SavedFiles;
 use super::inline::InlineName;
+use super::layouts::LayoutOutput;
+use super::links;
 use super::lower::{ExportDestination, LocalCache, LoweredTarget};
 use super::publishing::{BuiltTarget, Publication, Publishing, Settled};
+use super::scheduler::NotBuilt;
 use super::shared_context::SharedContext;
-use super::{Ready, caches, images, outputs, push, refusal};
+use super::{AfterFailure, Ready, caches, images, layouts, outputs, provenance, push, refusal};
 use crate::diag::{Diagnostic, Diagnostics};
-use crate::engine::session::content::LayoutError;
+use crate::engine::session::content::{ContentStores, LayoutError};
 use crate::engine::session::export::Exports;
 use crate::engine::session::filesync::TransferFailure;
 use crate::engine::session::{Auth, Secrets, SessionBuilder};
 use crate::engine::spec::{SolveExport, SolveSpec};
-use crate::engine::{SessionError, SessionId, Sessions};
+use crate::engine::{JobHooks, SessionError, SessionId, Sessions};
 use crate::event::{EventKind, EventSink};
 use crate::outcome::{FailureKind, SolveFailure, Solved, SpecialFiles};
 use crate::types::blocking::unblock;
@@ -42,25 +47,46 @@ pub(super) struct TargetRun {
     pub(super) publication: Option<Publication>,
     /// The files that are saved of the gates.
     pub(super) saved: Option<Arc<SavedFiles>>,
+    /// Cancels the target. A child of the token that cancels the whole run.
+    pub(super) halt: CancellationToken,
 }
 
 impl TargetRun {
     /// Builds the target. `lowered` is its lowered form. Ends soon after `halt` is cancelled.
-    pub(super) async fn run(self, lowered: LoweredTarget) -> Result<Solved, SolveFailure> {
-        let halt = self.shared.halt.clone();
+    pub(super) async fn run(self, lowered: LoweredTarget) -> Result<Solved, NotBuilt> {
+        let halt = self.halt.clone();
         let shared = Arc::clone(&self.shared);
-        let mut build = std::pin::pin!(self.build(lowered));
-        tokio::select! {
-            result = &mut build => result.map_err(|failure| shared.with_help(failure)),
-            // The solve ends by itself when `halt` is cancelled. This ends what comes before or after the solve.
-            () = async { halt.cancelled().await; tokio::time::sleep(TARGET_CANCEL_TIMEOUT).await } => {
-                Err(SolveFailure::new(FailureKind::Cancelled, "cancelled"))
+        let name = self.ready.planned.name.clone();
+        let part = shared.links.part(&name);
+        let built = async {
+            match self.build(lowered).await {
+                Err(NotBuilt::Failed(failure)) => {
+                    Err(shared.failed_or_skipped(&name, failure).await)
+                }
+                other => other,
             }
+        };
+        let ended = Box::pin(async {
+            tokio::select! {
+                result = built => result,
+                // The solve ends by itself when `halt` is cancelled. This ends what comes before or after the solve.
+                () = async { halt.cancelled().await; tokio::time::sleep(TARGET_CANCEL_TIMEOUT).await } => Err(cancelled()),
+            }
+        });
+        let result = match shared.after_failure {
+            AfterFailure::StopAll => ended.await,
+            AfterFailure::KeepGoing => unless_lost(&shared, &name, &halt, ended).await,
+        };
+        if result.is_err() {
+            // The anchor may still be running the steps.
+            halt.cancel();
         }
+        part.end(&result);
+        result
     }
 
     /// Builds the target. All sessions are open before the solve is sent, because the request names them.
-    async fn build(self, lowered: LoweredTarget) -> Result<Solved, SolveFailure> {
+    async fn build(self, lowered: LoweredTarget) -> Result<Solved, NotBuilt> {
         let LoweredTarget {
             mut spec,
             sinks,
@@ -68,23 +94,24 @@ impl TargetRun {
             local_caches,
             notices,
         } = lowered;
+        self.await_turn(&mut spec).await?;
         let publishing = self.shared.publishing.get().zip(self.publication.as_ref());
         let first = publishing.map(|(publishing, publication)| {
             publishing.prepare(&self.ready.planned.name, publication, &mut spec)
         });
-        let (spec, caches, exports) = self.opened(spec, sinks, local_caches, notices).await?;
+        let opened = self.opened(spec, sinks, local_caches, notices).await?;
+        let Opened {
+            spec,
+            caches,
+            exports,
+            layout: layout_output,
+        } = opened;
         let secrets = Secrets::new(self.ready.secrets.clone());
-        let auth = Auth::new(Arc::clone(&self.shared.credentials))
-            .for_images(images::of(&spec), self.ready.places.images.clone());
-        let mut own = SessionBuilder::new(SessionId::new())
-            .attach(Arc::new(auth))
-            .secrets(secrets.clone());
-        if let Some(exports) = &exports {
-            own = own.attach(Arc::new(exports.clone()));
-        }
-        if let Some(stores) = caches.stores.clone() {
-            own = own.attach(Arc::new(stores));
-        }
+        let mut stores = layouts::stores(&self.ready.places);
+        stores.extend(caches.stores.clone());
+        stores.extend(layout_output.as_ref().map(LayoutOutput::store));
+        let stores = ContentStores::of(stores);
+        let mut own = self.own_session(&spec, &secrets, exports.as_ref(), stores.as_ref());
         let directories = &self.shared.directories;
         let wanted = directories
             .wanted(&self.ready.planned, &self.ready.places)
@@ -102,21 +129,13 @@ impl TargetRun {
             served.map_err(|error| lost(&error))?,
             own.map_err(|error| lost(&error))?,
         );
+        let spec = served.complete(spec);
         let sessions = Sessions {
             target: Arc::new(own),
             directories: served.sessions.clone(),
         };
         let inline = InlineName::of(&self.ready);
-        let events = match &inline {
-            Some(inline) => inline.events(&self.shared.events),
-            None => self.shared.events.clone(),
-        };
-        let events = self.shared.steps.watch(&events);
-        let events = if spec.cache_imports.is_empty() {
-            events
-        } else {
-            CacheImports::watch(&self.shared, &events)
-        };
+        let events = self.watched(&spec, inline.as_ref());
         let result = tokio::select! {
             result = self.solve(&spec, &sessions, &events) => result,
             failure = served.failed() => Err(transfer(&failure)),
@@ -132,6 +151,7 @@ impl TargetRun {
                     base_images: &self.ready.places.images,
                     events: &events,
                     shared: &self.shared,
+                    halt: &self.halt,
                 };
                 self.published(publishing, &built, solved).await
             }
@@ -141,21 +161,82 @@ impl TargetRun {
             Some(inline) => inline.failure(failure),
             None => failure,
         });
-        let is_needed_later = matches!(result, Ok((_, Settled::Later)));
-        if !is_needed_later && !self.shared.halt.is_cancelled() {
+        let is_parent = self.shared.links.is_parent(&spec.target);
+        if is_parent {
+            self.shared.links.keep_open(sessions.clone());
+        }
+        let is_needed_later = is_parent || matches!(result, Ok((_, Settled::Later)));
+        if !is_needed_later && !self.halt.is_cancelled() {
             sessions.target.close().await;
         }
         let mut solved = match result {
             Ok((solved, _)) => solved,
-            Err(failure) => return Err(self.explained(failure).await),
+            Err(failure) => return Err(self.explained(failure).await.into()),
         };
         self.finish(&spec, &pushes, exports.as_ref(), &mut solved)
             .await?;
+        if let Some(output) = layout_output {
+            let entered = output.enter(stores.as_ref(), &spec, &solved.response).await;
+            entered.map_err(|error| layout(&error))?;
+        }
         caches
             .enter(&solved.response)
             .await
             .map_err(|error| layout(&error))?;
         Ok(solved)
+    }
+
+    /// Waits for the targets that this one links to, whose results are added to `spec`, and for a slot.
+    async fn await_turn(&self, spec: &mut SolveSpec) -> Result<(), NotBuilt> {
+        tokio::select! {
+            completed = self.shared.links.complete(spec) => completed?,
+            () = self.halt.cancelled() => return Err(cancelled()),
+        }
+        tokio::select! {
+            biased;
+            () = self.halt.cancelled() => Err(cancelled()),
+            () = self.shared.slots.take(&spec.target) => Ok(()),
+        }
+    }
+
+    /// The session of the target, without its directories.
+    fn own_session(
+        &self,
+        spec: &SolveSpec,
+        secrets: &Secrets,
+        exports: Option<&Exports>,
+        stores: Option<&ContentStores>,
+    ) -> SessionBuilder {
+        let auth = Auth::new(Arc::clone(&self.shared.credentials))
+            .for_images(images::of(spec), self.shared.links.images_read(&self.ready));
+        let mut own = SessionBuilder::new(SessionId::new())
+            .attach(Arc::new(auth))
+            .secrets(secrets.clone());
+        if !self.ready.ssh.is_empty() {
+            own = own.attach(Arc::new(self.ready.ssh.clone()));
+        }
+        if let Some(exports) = exports {
+            own = own.attach(Arc::new(exports.clone()));
+        }
+        if let Some(stores) = stores {
+            own = own.attach(Arc::new(stores.clone()));
+        }
+        own
+    }
+
+    /// The sink for the events of the solve `spec`. Other parts of the run watch them.
+    fn watched(&self, spec: &SolveSpec, inline: Option<&InlineName>) -> EventSink {
+        let events = match inline {
+            Some(inline) => inline.events(&self.shared.events),
+            None => self.shared.events.clone(),
+        };
+        let events = self.shared.steps.watch(&events);
+        let events = self.shared.links.watch(&spec.target, &events);
+        if spec.cache_imports.is_empty() {
+            events
+        } else {
+            CacheImports::watch(&self.shared, &spec.cache_imports, &events)
+        }
     }
 
     /// Sends the solve. If files of the target are to be saved, they are saved before it ends.
@@ -165,17 +246,25 @@ impl TargetRun {
         sessions: &Sessions,
         events: &EventSink,
     ) -> Result<Solved, SolveFailure> {
-        let (engine, halt) = (&self.shared.engine, &self.shared.halt);
+        let (engine, halt) = (&self.shared.engine, &self.halt);
+        let policies = &self.shared.policies;
+        policies
+            .check(&self.ready, engine, &sessions.target)
+            .await?;
         let saved = self.saved.as_ref();
         let read = saved.and_then(|saved| SavedFiles::hook(saved, &spec.target, events));
-        match read {
-            Some(read) => {
-                engine
-                    .solve_and_read(spec, sessions, events, halt, read)
-                    .await
-            }
-            None => engine.solve(spec, sessions, events, halt).await,
+        let mut hooks = JobHooks {
+            read,
+            ..JobHooks::default()
+        };
+        if self.shared.links.is_parent(&spec.target) {
+            let (hold, until) = links::hooks(&self.shared, spec, sessions, halt);
+            (hooks.hold, hooks.until) = (Some(hold), Some(until));
         }
+        if hooks.is_empty() {
+            return engine.solve(spec, sessions, events, halt).await;
+        }
+        engine.solve_with(spec, sessions, events, halt, hooks).await
     }
 
     /// Opens the local caches and the destinations of the exports, which may have to wait for a disk.
@@ -185,7 +274,7 @@ impl TargetRun {
         sinks: BTreeMap<usize, ExportDestination>,
         local_caches: Vec<LocalCache>,
         mut notices: Diagnostics,
-    ) -> Result<(SolveSpec, ServedCaches, Option<Exports>), SolveFailure> {
+    ) -> Result<Opened, SolveFailure> {
         let (docker, events) = (self.shared.docker.clone(), self.shared.events.clone());
         let special = self.shared.export_special;
         let opened = move || {
@@ -195,7 +284,13 @@ impl TargetRun {
                 events.send(EventKind::Notice(notice));
             }
             let exports = outputs::open(&spec.target, &sinks, &docker, special, &events)?;
-            Ok::<_, String>((spec, caches, exports))
+            let layout = LayoutOutput::open(&sinks).map_err(|error| in_one_line(&error))?;
+            Ok::<_, String>(Opened {
+                spec,
+                caches,
+                exports,
+                layout,
+            })
         };
         let opened = unblock(opened).await;
         opened.map_err(|message| SolveFailure::new(FailureKind::Build, message))
@@ -267,8 +362,42 @@ impl TargetRun {
         if solved.made.is_none() {
             self.measure(solved).await;
         }
+        if solved.called.is_none() {
+            provenance::add(&spec.target, &self.shared, solved).await;
+        }
         Ok(())
     }
+}
+
+/// Runs the work of `target` to its end, unless a target that it links to fails: then cancels `halt`, and lets the work end.
+async fn unless_lost(
+    shared: &SharedContext,
+    target: &TargetName,
+    halt: &CancellationToken,
+    work: impl Future<Output = Result<Solved, NotBuilt>>,
+) -> Result<Solved, NotBuilt> {
+    let mut work = std::pin::pin!(work);
+    let because = tokio::select! {
+        // A result that is ready counts, even if a parent failed at the same time.
+        biased;
+        result = &mut work => return result,
+        because = shared.links.lost_parent(target) => because,
+    };
+    tracing::info!(%because, "a target that this one links to was not built");
+    halt.cancel();
+    match work.await {
+        Ok(solved) => Ok(solved),
+        Err(_) => Err(NotBuilt::Skipped { because }),
+    }
+}
+
+/// A solve whose local caches and destinations are open.
+struct Opened {
+    /// With the digests of the caches.
+    spec: SolveSpec,
+    caches: ServedCaches,
+    exports: Option<Exports>,
+    layout: Option<LayoutOutput>,
 }
 
 /// Returns a warning if set-id bits or extended attributes of exported files could not be written.
@@ -283,6 +412,10 @@ fn not_kept(target: &TargetName, special: &SpecialFiles) -> Option<Diagnostic> {
             .note(format!("the first is {first}"))
             .help("an output of `type=tar` keeps them all, for every user and every file system"),
     )
+}
+
+fn cancelled() -> NotBuilt {
+    SolveFailure::new(FailureKind::Cancelled, "cancelled").into()
 }
 
 fn lost(error: &SessionError) -> SolveFailure {

@@ -50,9 +50,24 @@ impl Repository {
     }
 }
 
-/// Whether git may be asked, which `BUILDX_GIT_INFO` can disable.
-pub(crate) fn is_wanted(environment: &Environment) -> bool {
-    flag(environment, "BUILDX_GIT_INFO") != Some(false)
+/// What the facts of git are used for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct GitUses {
+    /// For provenance. `BUILDX_GIT_INFO` can disable it.
+    pub(super) provenance: bool,
+    /// For labels of the image. `BUILDX_GIT_LABELS` enables it; `full` is an old word for true.
+    pub(super) labels: bool,
+}
+
+impl GitUses {
+    pub(super) fn of(environment: &Environment) -> Self {
+        const LABELS: &str = "BUILDX_GIT_LABELS";
+        Self {
+            provenance: flag(environment, "BUILDX_GIT_INFO") != Some(false),
+            labels: environment.get(LABELS) == Some("full")
+                || flag(environment, LABELS) == Some(true),
+        }
+    }
 }
 
 /// Returns the directory at or above `dir` that looks like the top of a work tree. `dir` must have no links.

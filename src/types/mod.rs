@@ -25,6 +25,7 @@ pub(crate) mod regular;
 pub(crate) mod remote;
 pub(crate) mod repository;
 pub(crate) mod requirements;
+pub(crate) mod retry;
 pub(crate) mod secret;
 pub(crate) mod shutdown;
 pub(crate) mod size;

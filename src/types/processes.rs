@@ -65,6 +65,14 @@ pub(crate) async fn start(
     Ok((child, group))
 }
 
+/// The same, for a program that must not outlive the run.
+///
+/// # Errors
+/// It cannot be started.
+pub(crate) async fn start_with_run(command: &mut Command) -> io::Result<(Child, ProcessGroup)> {
+    start(command, &OF_PROCESS).await
+}
+
 /// Reads the output of `child` until it ends, at most `limit` bytes of each stream. After that, its group is no
 /// longer ended with the run.
 ///

@@ -5,13 +5,15 @@
 
 use std::fmt;
 
-use super::TargetName;
+use super::{Platform, TargetName};
 
 /// Everything that a plan needs beyond what every engine supports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requirements {
     /// One entry for each target and ability, in the order of the plan.
     pub(crate) needs: Vec<Need>,
+    /// The platforms of each target, by which the nodes of a builder are chosen. A target without platforms has an empty list.
+    pub(crate) platforms: Vec<(TargetName, Vec<Platform>)>,
 }
 
 /// An ability that a target needs.

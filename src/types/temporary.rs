@@ -271,7 +271,8 @@ pub(crate) fn sweep_at(path: &Path) {
     }
 }
 
-fn is_temporary(name: &[u8]) -> bool {
+/// Whether `name` is one of those that [`TemporaryName`] chooses.
+pub(crate) fn is_temporary(name: &[u8]) -> bool {
     name.strip_prefix(PREFIX.as_bytes())
         .is_some_and(|rest| rest.len() == DIGITS && rest.iter().all(u8::is_ascii_hexdigit))
 }

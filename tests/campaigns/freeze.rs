@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use rustix::process::Signal;
 
 use super::{report, seeds};
-use crate::support::freeze_proxy::{FreezeProxy, Way};
+use crate::support::fault_proxy::{Fault, FaultKind, FaultProxy, Way};
 use crate::support::interrupted::{
     Ended, Run, SLACK, assert_nothing_is_left, with_folder_for_temporary_files,
 };
@@ -25,7 +25,7 @@ const AT_ONCE: usize = 6;
 /// How long the builder may be silent.
 const LIMIT: Duration = Duration::from_secs(4);
 
-fn project(seed: u64, socket: &Path) -> TestProject {
+fn project(seed: u64, address: &str) -> TestProject {
     // No run takes anything from the cache. The numbers make the context and the result large.
     let dockerfile = format!(
         "FROM busybox AS work\nCOPY . /src\nRUN : {seed}-{}; cat /src/* > /all; seq 40000 > /numbers; echo done\n\
@@ -44,7 +44,7 @@ fn project(seed: u64, socket: &Path) -> TestProject {
         .file(".dockerignore", "out\n")
         .file("numbers.txt", numbers.join("\n"))
         .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
-        .env("BUILDKIT_HOST", format!("unix://{}", socket.display()))
+        .env("BUILDKIT_HOST", address)
         .env("RBAKE_BUILDER_TIMEOUT", format!("{}s", LIMIT.as_secs()))
 }
 
@@ -73,13 +73,18 @@ async fn freeze(seed: u64, daemon: &Path, (up, down): (u64, u64)) -> Course {
         .is_multiple_of(2)
         .then(|| Duration::from_millis(random.below(0..2000)));
 
-    let proxy = FreezeProxy::start(daemon, Some((way, at)));
-    let project = project(seed, &proxy.socket());
+    let fault = Fault {
+        kind: FaultKind::Freeze,
+        way,
+        at,
+    };
+    let proxy = FaultProxy::start(daemon, Some(fault)).await;
+    let project = project(seed, proxy.address());
     let mut run = Run::start(&project.command(&["--progress", "plain"]));
     let what = format!("seed {seed}, {way:?} at byte {at} of {all}, Ctrl-C {interrupt:?}");
     tokio::select! {
-        () = proxy.frozen() => {}
-        () = until_ended(&mut run) => {}
+        () = proxy.struck() => {}
+        () = run.until_ended() => {}
     }
     let frozen = Instant::now();
     if let Some(after) = interrupt {
@@ -106,22 +111,16 @@ async fn freeze(seed: u64, daemon: &Path, (up, down): (u64, u64)) -> Course {
     over_or_given_up(&ended, frozen, &proxy, &what)
 }
 
-async fn until_ended(run: &mut Run) {
-    while !run.has_ended() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-fn over_or_given_up(ended: &Ended, frozen: Instant, proxy: &FreezeProxy, what: &str) -> Course {
+fn over_or_given_up(ended: &Ended, frozen: Instant, proxy: &FaultProxy, what: &str) -> Course {
     let Ended { status, stderr, at } = ended;
     if status.code() == Some(0) {
         assert!(stderr.contains("1 target built"), "{what}: {stderr}");
         return Course::Over;
     }
     assert_eq!(status.code(), Some(4), "{what}: {stderr}");
-    assert!(proxy.is_frozen(), "{what}: {stderr}");
-    let socket = proxy.socket().display().to_string();
-    assert!(stderr.contains(&socket), "{what}: {stderr}");
+    assert!(proxy.has_struck(), "{what}: {stderr}");
+    let socket = proxy.address().trim_start_matches("unix://");
+    assert!(stderr.contains(socket), "{what}: {stderr}");
     let named = stderr.contains("stopped responding") || stderr.contains("did not answer");
     assert!(named, "{what}: {stderr}");
     let took = *at - frozen;
@@ -135,9 +134,9 @@ fn over_or_given_up(ended: &Ended, frozen: Instant, proxy: &FreezeProxy, what: &
 
 // How many bytes a run without a freeze sends and receives.
 async fn traffic(daemon: &Path) -> (u64, u64) {
-    let proxy = FreezeProxy::start(daemon, None);
+    let proxy = FaultProxy::start(daemon, None).await;
     // A seed that no campaign uses, so that nothing comes from the cache.
-    let project = project(1_000_000, &proxy.socket());
+    let project = project(1_000_000, proxy.address());
     let run = Run::start(&project.command(&["--progress", "plain"]));
     let ended = run.ended(Duration::from_secs(120)).await;
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);

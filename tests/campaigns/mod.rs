@@ -4,8 +4,10 @@
 //! each campaign; `scripts/test.sh --long` runs the full number and prints what each campaign counted.
 
 mod contexts;
+mod cuts;
 mod docker_config;
 mod freeze;
+mod hostile;
 mod publish_faults;
 mod publish_gate;
 mod publish_kill;

@@ -142,7 +142,7 @@ impl World {
         tokio::select! {
             () = gate.reached() => {}
             () = wait(case.kill) => {}
-            () = until_ended(&mut run) => {}
+            () = run.until_ended() => {}
         }
         let is_late = run.has_ended();
         run.signal(Signal::KILL);
@@ -233,12 +233,6 @@ async fn wait(kill: Kill) {
     match kill {
         Kill::At(..) => std::future::pending().await,
         Kill::After(time) => tokio::time::sleep(time).await,
-    }
-}
-
-async fn until_ended(run: &mut Run) {
-    while !run.has_ended() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

@@ -126,7 +126,7 @@ impl World {
         let mut first = Run::start(first);
         tokio::select! {
             () = gate.reached() => {}
-            () = until_ended(&mut first) => {}
+            () = first.until_ended() => {}
         }
         let is_late = !gate.was_reached();
         if let (Way::Stopped(_), false) = (way, is_late) {
@@ -154,7 +154,7 @@ impl World {
                 gate.release(Verdict::Pass);
                 tokio::select! {
                     () = end.reached() => {}
-                    () = until_ended(&mut first) => {}
+                    () = first.until_ended() => {}
                 }
                 if !end.was_reached() {
                     return Err(format!("it did not set `latest`: {}", first.stderr()));
@@ -224,12 +224,6 @@ fn succeeded(ended: &Ended) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("{:?}: {}", ended.status, ended.stderr))
-    }
-}
-
-async fn until_ended(run: &mut Run) {
-    while !run.has_ended() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

@@ -83,7 +83,7 @@ impl World {
         let mut first = Run::start(&first);
         tokio::select! {
             () = gate.reached() => {}
-            () = until_ended(&mut first) => {}
+            () = first.until_ended() => {}
         }
         counts.held += 1;
         counts.late += usize::from(!gate.was_reached());
@@ -140,12 +140,6 @@ fn succeeded(ended: &Ended) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("{:?}: {}", ended.status, ended.stderr))
-    }
-}
-
-async fn until_ended(run: &mut Run) {
-    while !run.has_ended() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

@@ -8,14 +8,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
-use rbake::engine::Endpoint;
+use rbake_proto::apicaps::ApiCap;
 use rbake_proto::gateway::PongResponse;
 use rustix::process::Signal;
 
 use super::{is_long, report, seeds};
 use crate::support::buildkitd::Buildkitd;
 use crate::support::fake_buildkit::{Call, FakeBuildkit};
-use crate::support::freeze_proxy::{FreezeProxy, Way};
+use crate::support::fault_proxy::{Fault, FaultKind, FaultProxy, Way};
 use crate::support::interrupted::{
     Ended, Run, SLACK, assert_nothing_is_left, code_of, temporary_files,
     with_folder_for_temporary_files,
@@ -151,11 +151,15 @@ async fn interrupt_held_up(seed: u64, hold: Hold, daemon: &Buildkitd) -> Course 
     let socket = daemon.endpoint().to_string();
     let socket = Path::new(socket.trim_start_matches("unix://"));
     // The file has 6 MB. The daemon sends the output of the step before it.
-    let frozen = (Way::Down, random.below(1_000_000..4_000_000));
-    let proxy = FreezeProxy::start(socket, Some(frozen));
+    let fault = Fault {
+        kind: FaultKind::Freeze,
+        way: Way::Down,
+        at: random.below(1_000_000..4_000_000),
+    };
+    let proxy = FaultProxy::start(socket, Some(fault)).await;
     let (builder, most) = match hold {
         Hold::Step => (daemon.endpoint(), 1_300_000),
-        Hold::Result => (Endpoint::Unix(proxy.socket()), 1_300_000),
+        Hold::Result => (proxy.address().parse().unwrap(), 1_300_000),
         // After the first signal, the run waits for a target for 800 ms.
         Hold::Session => (fake.endpoint(), 640_000),
     };
@@ -175,7 +179,7 @@ async fn interrupt_held_up(seed: u64, hold: Hold, daemon: &Buildkitd) -> Course 
     match hold {
         Hold::Step => run.is_stuck().await,
         Hold::Result => {
-            proxy.frozen().await;
+            proxy.struck().await;
             run.is_stuck().await;
             let written = temporary_files(&case.project.path());
             assert!(!written.is_empty(), "{}", case.what);
@@ -194,10 +198,23 @@ async fn until_asked_for_a_session(fake: &mut FakeBuildkit) {
         match fake.call().await {
             Call::Session(_) => return,
             Call::Solve(_, answer) => kept.push(answer),
-            Call::Ping(_, answer) => answer.send(Ok(PongResponse::default())).unwrap(),
+            Call::Ping(_, answer) => answer.send(Ok(pong())).unwrap(),
             // The empty build is over. Dropping the answers makes their calls fail.
             _ => kept.clear(),
         }
+    }
+}
+
+/// The answer of a daemon that can make several outputs of a target.
+fn pong() -> PongResponse {
+    let several = ApiCap {
+        id: "exporter.multiple".to_owned(),
+        enabled: true,
+        ..ApiCap::default()
+    };
+    PongResponse {
+        llb_caps: vec![several],
+        ..PongResponse::default()
     }
 }
 

@@ -12,6 +12,7 @@ mod logs;
 mod man;
 mod prune;
 mod prune_services;
+mod untag_services;
 mod version;
 mod words;
 

@@ -10,16 +10,6 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const RULES: [&str; 4] = ["--keep-newest", "build-*=2", "--max-delete", "100"];
 
-fn project(github: &FakeGithub) -> TestProject {
-    use base64::Engine as _;
-    let login = base64::prelude::BASE64_STANDARD.encode(format!("someone:{TOKEN}"));
-    let config = json!({"auths": {github.host(): {"auth": login}}});
-    TestProject::new()
-        .docker_config(&config.to_string())
-        .env("RBAKE_GITHUB_REGISTRY", github.host())
-        .env("GITHUB_API_URL", format!("http://{}/api", github.host()))
-}
-
 fn image(github: &FakeGithub, name: &str, days: i64) -> Value {
     let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "layers": [], "name": name});
     let digest = github.package().push(None, &manifest, days);
@@ -57,7 +47,7 @@ fn tags(github: &FakeGithub) -> Vec<String> {
 fn a_version_goes_only_if_no_tag_that_stays_needs_it(owner: &'static str) {
     let github = FakeGithub::start(owner);
     fill(&github);
-    let project = project(&github);
+    let project = github.project();
     let repository = format!("{}/acme/web", github.host());
     let words = [&["prune", "images", &repository], RULES.as_slice()].concat();
     let before = github.package().versions.len();
@@ -98,7 +88,7 @@ fn a_token_without_the_right_to_delete_is_reported_and_deletes_nothing() {
     let before = github.package().versions.len();
     let repository = format!("{}/acme/web", github.host());
     let words = [&["prune", "images", &repository, "--yes"], RULES.as_slice()].concat();
-    let output = project(&github).rbake(&words);
+    let output = github.project().rbake(&words);
     assert_eq!(output.code, Some(5), "{output}");
     assert!(output.stderr.contains("delete:packages"), "{output}");
     assert!(!output.stderr.contains(TOKEN), "{output}");
@@ -111,7 +101,7 @@ fn a_token_without_the_right_to_delete_is_reported_and_deletes_nothing() {
 fn a_missing_login_is_reported() {
     let github = FakeGithub::start("orgs");
     fill(&github);
-    let project = project(&github).docker_config("{}");
+    let project = github.project().docker_config("{}");
     let repository = format!("{}/acme/web", github.host());
     let output = project.rbake(&["prune", "images", &repository]);
     assert_eq!(output.code, Some(5), "{output}");
@@ -141,7 +131,7 @@ const OTHER: &str = "20261128T223000Z-0a1b2c3d";
 fn prune(github: &FakeGithub, what: &str, more: &[&str]) -> CommandOutput {
     let repository = format!("{}/acme/web", github.host());
     let words = ["prune", what, &repository, "--yes", "--max-delete", "100"];
-    project(github).rbake(&[words.as_slice(), more].concat())
+    github.project().rbake(&[words.as_slice(), more].concat())
 }
 
 #[test]

@@ -35,17 +35,25 @@ fn the_verb_bake_changes_nothing() {
     );
 }
 
-// The same words are addresses as in buildx. rbake does not support remote definitions yet.
+// The same words are addresses as in buildx. The builder fetches them, so rbake looks for it at once.
 #[test]
 fn addresses_are_not_targets() {
-    assert_session!(project().session(&[
-        "--print https://example.com/x.git webapp",
-        "--print http://example.com/bake.hcl webapp",
-        "--print github.com/a/b webapp",
-        "--print git@example.com:a/b.git webapp",
-        "--print ssh://git@example.com/a.git webapp",
-        "--print git://example.com/a webapp",
-    ]));
+    for address in [
+        "https://example.com/x.git",
+        "http://example.com/bake.hcl",
+        "github.com/a/b",
+        "git@example.com:a/b.git",
+        "ssh://git@example.com/a.git",
+        "git://example.com/a",
+    ] {
+        let project = project().env("BUILDX_BUILDER", "nope");
+        let output = project.rbake(&["--print", address, "webapp"]);
+        assert_eq!(output.code, Some(4), "{address}: {output}");
+        assert!(
+            output.stderr.contains("builder::unknown"),
+            "{address}: {output}"
+        );
+    }
 }
 
 #[test]

@@ -38,6 +38,10 @@ impl Client {
     }
 
     async fn start_with(through_gateway: bool) -> Self {
+        Self::start_as(through_gateway, None).await
+    }
+
+    async fn start_as(through_gateway: bool, subrequest: Option<&str>) -> Self {
         let mut fake = FakeBuildkit::start();
         let engine = fake.connect().await;
         let builder = SessionBuilder::new(SessionId::new());
@@ -51,6 +55,7 @@ impl Client {
         };
         let mut spec = SolveSpec::new("t".parse().unwrap(), dockerfile, MainContext::Local);
         spec.through_gateway = through_gateway;
+        spec.subrequest = subrequest.map(str::to_owned);
         let (events, cancel) = (Events::default(), CancellationToken::new());
         let (sink, token) = (events.sink(), cancel.clone());
         let solve =
@@ -265,7 +270,11 @@ async fn error_details_are_read_and_invalid_ones_are_skipped() {
 }
 
 async fn gateway() -> (Client, FakeSolve) {
-    let mut client = Client::start_with(true).await;
+    job_of(Client::start_with(true).await).await
+}
+
+// The job that `client`, whose solve goes through the gateway, begins.
+async fn job_of(mut client: Client) -> (Client, FakeSolve) {
     // The first ping of the job may arrive before the status call.
     let (mut solve, mut status, mut pings) = (None, None, 0);
     loop {
@@ -330,6 +339,83 @@ async fn a_solve_through_the_gateway_returns_the_result_by_its_id() {
     answer.send(Ok(gateway::ReturnResponse::default())).unwrap();
     drop(solve.succeed(&[("k", "v")]));
     assert_eq!(client.result().await.unwrap().response["k"], "v");
+}
+
+// The error of a frontend that does not know `method`.
+fn unknown_method(method: &str) -> Status {
+    let message = format!("unsupported request {method}");
+    let status = rpc::Status {
+        code: Code::Unimplemented.into(),
+        message: message.clone(),
+        details: vec![prost_types::Any {
+            type_url: "github.com/moby/buildkit/errdefs.Subrequest+json".to_owned(),
+            value: format!(r#"{{"name":"{method}"}}"#).into_bytes(),
+        }],
+    };
+    Status::with_details(Code::Unimplemented, message, status.encode_to_vec().into())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_frontend_is_asked_if_the_own_one_does_not_know_the_method() {
+    let client = Client::start_as(true, Some("lint")).await;
+    let (mut client, solve) = job_of(client).await;
+    let Call::GatewaySolve(request, answer) = client.fake.call().await else {
+        panic!("expected a call of the frontend");
+    };
+    assert_eq!(request.frontend_opt["requestid"], "frontend.lint");
+    answer.send(Err(unknown_method("frontend.lint"))).unwrap();
+    let Call::GatewaySolve(request, answer) = client.fake.call().await else {
+        panic!("expected a call of a newer frontend");
+    };
+    let newer = &request.frontend_opt["build-arg:BUILDKIT_SYNTAX"];
+    assert!(newer.starts_with("docker/dockerfile:"), "{newer}");
+    let json = bytes::Bytes::from_static(b"{}");
+    let result = gateway::Result {
+        metadata: BTreeMap::from([("result.json".to_owned(), json)]),
+        ..gateway::Result::default()
+    };
+    let response = gateway::SolveResponse {
+        result: Some(result),
+        ..gateway::SolveResponse::default()
+    };
+    answer.send(Ok(response)).unwrap();
+    let Call::Return(_, answer) = client.fake.call().await else {
+        panic!("expected the client to return the result");
+    };
+    answer.send(Ok(gateway::ReturnResponse::default())).unwrap();
+    drop(solve.succeed(&[]));
+    assert_eq!(client.result().await.unwrap().response["result.json"], "{}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_method_that_no_frontend_knows_fails_with_the_first_error() {
+    for (method, asks_again) in [("nosuch", false), ("outline", true)] {
+        let client = Client::start_as(true, Some(method)).await;
+        let (mut client, solve) = job_of(client).await;
+        let Call::GatewaySolve(_, answer) = client.fake.call().await else {
+            panic!("expected a call of the frontend");
+        };
+        let first = format!("frontend.{method}");
+        answer.send(Err(unknown_method(&first))).unwrap();
+        if asks_again {
+            let Call::GatewaySolve(_, answer) = client.fake.call().await else {
+                panic!("expected a call of a newer frontend");
+            };
+            answer.send(Err(Status::unknown("no network"))).unwrap();
+        }
+        let Call::Return(returned, answer) = client.fake.call().await else {
+            panic!("expected the client to return the error");
+        };
+        let message = returned.error.unwrap().message;
+        assert!(message.ends_with(&first), "{message}");
+        answer.send(Ok(gateway::ReturnResponse::default())).unwrap();
+        solve.fail(Status::unknown("x"));
+        let failure = client.result().await.unwrap_err();
+        assert!(
+            failure.help[0].contains(&format!("`{method}`")),
+            "{failure:?}"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,7 +29,7 @@ fn the_error_names_an_absent_builder() {
 #[test]
 fn an_invalid_builder_address_is_an_error_that_shows_a_valid_form() {
     for (address, expected) in [
-        ("ssh://somewhere", "the scheme `ssh` is not supported"),
+        ("cloud://somewhere", "the scheme `cloud` is not supported"),
         ("buildkitd.sock", "unix:///path/to/socket"),
         ("tcp://somewhere", "a host and a port"),
     ] {

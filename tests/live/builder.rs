@@ -25,6 +25,7 @@ async fn choose(home: &Home, flag: Option<&str>) -> Result<Chosen, ChooseError> 
         &EventSink::none(),
     )
     .await
+    .map(builder::ChosenBuilder::into_first)
 }
 
 fn kill(pid: u32) {
@@ -335,7 +336,7 @@ async fn a_docker_engine_is_chosen_and_images_are_loaded_into_it() {
     let home = Home::without_programs().variable("DOCKER_HOST", &host);
     let chosen = choose(&home, None).await.unwrap();
     assert_eq!(chosen.driver, Driver::Docker);
-    assert_eq!(chosen.offers, Offers::Everything);
+    assert_eq!(chosen.offers, Offers::DockerContainerd);
     assert!(chosen.default_load && chosen.docker.unwrap().containerd_store);
 
     let docker = rbake::engine::docker::Docker::connect(&host.parse().unwrap())
@@ -425,7 +426,7 @@ async fn a_stopped_buildx_container_is_started_and_used() {
     ]);
     home.write(
         "docker/buildx/instances/ci",
-        &format!(r#"{{"Name":"ci","Driver":"docker-container","Nodes":[{{"Name":"{node}","Endpoint":"{host}","Platforms":null,"DriverOpts":null,"Flags":null,"Files":null}}],"Dynamic":false}}"#),
+        &format!(r#"{{"Name":"ci","Driver":"docker-container","Nodes":[{{"Name":"{node}","Endpoint":"{host}","Platforms":null,"DriverOpts":{{"image":"127.0.0.1:1/no/such:image"}},"Flags":null,"Files":null}}],"Dynamic":false}}"#),
     );
     let survey = builder::survey(&Requirements::none(), Some("ci"), &home.environment()).await;
     assert_eq!(survey.chosen.unwrap().state, "stopped; a run starts it");
@@ -450,9 +451,19 @@ async fn a_stopped_buildx_container_is_started_and_used() {
     );
     container.docker(&["unpause", &container.name]);
     container.docker(&["rm", "--force", &container.name]);
+    // It would be made again, from the image of the builder.
     let error = choose(&home, Some("ci")).await.unwrap_err();
+    let note = error.diagnostic().notes[0].clone();
     assert!(
-        error.diagnostic().notes[0].contains("does not exist"),
-        "{error:?}"
+        note.contains("did not pull `127.0.0.1:1/no/such:image`"),
+        "{note}"
     );
+    let address = format!("docker-container://{}", container.name);
+    let by_address = home.environment().with("BUILDKIT_HOST", Some(&address));
+    let requirements = Requirements::none();
+    let launcher = launcher();
+    let events = EventSink::none();
+    let error = builder::choose(&requirements, None, &by_address, &launcher, &events).await;
+    let note = error.unwrap_err().diagnostic().notes[0].clone();
+    assert!(note.contains("does not exist"), "{note}");
 }

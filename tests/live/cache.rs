@@ -175,7 +175,7 @@ FROM base AS unused
 RUN date +%N > unused
 ";
 
-fn four_targets(from: &str, to: &str) -> TestProject {
+pub(super) fn four_targets(from: &str, to: &str) -> TestProject {
     let target = |name: &str, more: &str| {
         format!(
             "target \"{name}\" {{\n  target = \"{name}\"\n  cache-from = [\"{from}\"]\n  cache-to = [\"{to},mode=max\"]\n{more}}}\n"
@@ -200,7 +200,7 @@ fn four_targets(from: &str, to: &str) -> TestProject {
 
 /// Builds all targets on one builder, then each one alone on an empty builder of its own, and checks that each RUN, COPY
 /// and WORKDIR step comes from the shared cache.
-async fn each_target_is_cached_alone(project: TestProject) {
+pub(super) async fn each_target_is_cached_alone(project: TestProject) {
     let first = Buildkitd::start_with_images().await;
     let mut project = project.env("BUILDKIT_HOST", first.endpoint());
     let output = succeeds(project.rbake(&[]));

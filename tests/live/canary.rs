@@ -56,7 +56,7 @@ struct Canaries {
 
 impl Canaries {
     fn new() -> Self {
-        let names = [
+        Self::of(&[
             "file",
             "variable",
             "git",
@@ -69,9 +69,12 @@ impl Canaries {
             "access",
             "remote",
             "actions",
-        ];
+        ])
+    }
+
+    fn of(names: &[&'static str]) -> Self {
         Self {
-            all: names.map(Canary::new).into(),
+            all: names.iter().copied().map(Canary::new).collect(),
         }
     }
 
@@ -531,5 +534,97 @@ fn a_password_in_an_address_is_never_shown() {
             let text = output.to_string();
             assert!(!canary.is_in(text.as_bytes()), "{address}: {output}");
         }
+    }
+}
+
+/// Caches in clouds. Both are imported and exported, and neither works.
+const CLOUDS: &str = r#"
+variable "ACCOUNT_KEY" {}
+variable "NONCE" {}
+target "default" {
+  dockerfile-inline = "FROM busybox\nARG NONCE\nRUN echo $NONCE\n"
+  args       = { NONCE = NONCE }
+  output     = ["type=cacheonly"]
+  cache-from = caches
+  cache-to   = caches
+}
+variable "caches" {
+  default = [
+    "type=s3,bucket=b,region=r,use_path_style=true,retry_max_attempts=1,endpoint_url=http://<s3>",
+    "type=azblob,account_url=http://<azure>/a,account_name=a,secret_access_key=${ACCOUNT_KEY}",
+  ]
+}
+"#;
+
+#[test]
+#[ignore = "needs live peers"]
+fn the_keys_of_caches_in_clouds_are_neither_printed_nor_sent() {
+    let canaries = Canaries::of(&["aws-id", "aws-secret", "aws-session", "account"]);
+    let account_key = BASE64_STANDARD.encode(canaries.word("account"));
+    let [s3, azure] = [(); 2].map(|()| FakeRegistry::start(Login::Basic));
+    let definition = CLOUDS
+        .replace("<s3>", &s3.host())
+        .replace("<azure>", &azure.host());
+    let project = TestProject::new()
+        .file("docker-bake.hcl", definition)
+        .env("ACCOUNT_KEY", &account_key)
+        .env("AWS_ACCESS_KEY_ID", canaries.word("aws-id"))
+        .env("AWS_SECRET_ACCESS_KEY", canaries.word("aws-secret"))
+        .env("AWS_SESSION_TOKEN", canaries.word("aws-session"))
+        .env("BUILDX_METADATA_PROVENANCE", "max")
+        .env("BUILDX_METADATA_WARNINGS", "1")
+        .env("BUILDKIT_HOST", peers::peer("RBAKE_TEST_BUILDKIT_ADDR"));
+    let check = |what: &str, text: &[u8]| {
+        let found = canaries.found_in(text);
+        let text = String::from_utf8_lossy(text);
+        assert!(found.is_empty(), "{what}: {found:?} in\n{text}");
+    };
+    for mode in ["plain", "rawjson", "quiet", "auto"] {
+        let nonce = format!("{mode}{}", std::process::id());
+        let progress = format!("--progress={mode}");
+        let words = [
+            "-D",
+            &progress,
+            "--metadata-file",
+            "meta.json",
+            "--log-file",
+            "log",
+        ];
+        let mut command = project.command(&words);
+        command.env("RBAKE_LOG", "trace").env("NONCE", nonce);
+        let output = project.read(&command.output().unwrap());
+        assert_eq!(output.code, Some(1), "{output}");
+        check(mode, output.to_string().as_bytes());
+        for place in ["s3:b/buildkit", "/a/buildkit-cache/buildkit"] {
+            assert!(output.stderr.contains(place), "{place}: {output}");
+        }
+    }
+    let root = project.home().join("..").canonicalize().unwrap();
+    let mut files = Vec::new();
+    files_below(&root, &mut files);
+    for name in ["log", "meta.json"] {
+        let path = project.path().join(name);
+        assert!(files.contains(&path.canonicalize().unwrap()), "{files:?}");
+    }
+    for file in files {
+        check(&file.display().to_string(), &std::fs::read(&file).unwrap());
+    }
+    // What a definition says is printed, as by buildx, but not what the environment adds.
+    let printed = project.rbake(&["--print"]);
+    assert_eq!(printed.code, Some(0), "{printed}");
+    let found = canaries.found_in(printed.to_string().as_bytes());
+    assert_eq!(found, BTreeSet::from(["account"]), "{printed}");
+    // A request is signed with the keys. They are not in it.
+    for (host, allowed) in [
+        (&s3, BTreeSet::from(["aws-id", "aws-session"])),
+        (&azure, BTreeSet::new()),
+    ] {
+        let requests = host.requests().join("\n");
+        assert!(requests.contains("buildkit"), "{requests}");
+        assert_eq!(
+            canaries.found_in(requests.as_bytes()),
+            allowed,
+            "{requests}"
+        );
     }
 }

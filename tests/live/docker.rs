@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 
 use rbake::types::Digest;
 
+use crate::support::bakers::{Baker, Bakers};
+use crate::support::layout::{described, unpack};
 use crate::support::peers;
 use crate::support::private_registry::{PASSWORD, PrivateRegistry};
 use crate::support::project::{CommandOutput, TestProject};
@@ -122,6 +124,18 @@ impl Engine {
             let name = if name.ends_with(":<none>") { id } else { name };
             self.says(&["rmi", "--force", name]);
         }
+    }
+
+    // All that the Engine has of the image `name`: platforms, attestations and names.
+    #[track_caller]
+    fn saved(&self, name: &str, project: &TestProject) -> serde_json::Value {
+        let archive = project.path().join("saved.tar");
+        self.says(&["save", "--output", archive.to_str().unwrap(), name]);
+        let dir = project.path().join("saved");
+        unpack(&archive, &dir);
+        let saved = described(&dir);
+        std::fs::remove_dir_all(dir).unwrap();
+        saved
     }
 
     // What the image prints when it runs. It must not be pulled from a registry.
@@ -487,5 +501,112 @@ fn errors_about_a_registry_without_tls_name_the_setting_to_change() {
             passes(&project.rbake(&[words]));
         }
         engine.says(&["rmi", "--force", &name]);
+    }
+}
+
+const SEVERAL: &str = r#"
+target "default" {
+  tags      = ["MARK:1"]
+  platforms = ["linux/amd64", "linux/arm64"]
+  attest    = ["type=provenance,mode=max"]
+}
+"#;
+
+// The platforms of an image that was saved, and how many attestations it has.
+fn parts(saved: &serde_json::Value) -> (Vec<String>, usize) {
+    let images = saved[0]["images"].as_array().unwrap().iter();
+    let (attested, images): (Vec<_>, Vec<_>) =
+        images.partition(|image| image["statements"].is_array());
+    let platform = |image: &&serde_json::Value| image["platform"]["architecture"].to_string();
+    (images.iter().map(platform).collect(), attested.len())
+}
+
+#[test]
+#[ignore = "needs live peers"]
+fn several_platforms_with_attestations_are_loaded_as_by_buildx() {
+    let [containerd, classic] = Engine::each();
+    let bakers = Bakers::on_the_shared_daemon();
+    let mark = unique("several");
+    let definition = SEVERAL.replace("MARK", &mark);
+    let project = |engine: &Engine| {
+        engine
+            .project(&definition)
+            .file("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")
+    };
+    let name = format!("{mark}:1");
+    let loaded = Baker::ALL.map(|baker| {
+        let project = project(&containerd);
+        passes(&bakers.bake(baker, &project, &["--load"]));
+        let saved = containerd.saved(&name, &project);
+        containerd.remove(&mark);
+        saved
+    });
+    assert_eq!(loaded[0], loaded[1]);
+    let both = vec!["\"amd64\"".to_owned(), "\"arm64\"".to_owned()];
+    assert_eq!(parts(&loaded[0]), (both.clone(), 2));
+    // The classic store holds one platform, and no attestations.
+    for baker in Baker::ALL {
+        let refused = bakers.bake(baker, &project(&classic), &["--load"]);
+        assert_ne!(refused.code, Some(0), "{refused}");
+    }
+    assert_eq!(classic.images(&mark), []);
+
+    // The Engine builds the image itself.
+    let project = project(&containerd);
+    let built = [true, false].map(|ours| {
+        let output = if ours {
+            project.rbake(&["--load"])
+        } else {
+            containerd.buildx(&project, &["--load"])
+        };
+        passes(&output);
+        let saved = containerd.saved(&name, &project);
+        containerd.remove(&mark);
+        saved
+    });
+    assert_eq!(built[0], built[1]);
+    assert_eq!(parts(&built[0]), (both, 2));
+}
+
+#[test]
+#[ignore = "needs live peers"]
+fn an_image_is_loaded_and_pushed_in_one_build() {
+    let bakers = Bakers::on_the_shared_daemon();
+    let crane = peers::program("RBAKE_TEST_CRANE");
+    for engine in Engine::each() {
+        let found = Baker::ALL.map(|baker| {
+            let mark = unique("both");
+            let name = format!("{}/{mark}:1", engine.registry);
+            let definition = format!("target \"default\" {{ tags = [\"{name}\"] }}\n");
+            let project = engine.project(&definition);
+            let output = bakers.bake(
+                baker,
+                &project,
+                &["--load", "--push", "--metadata-file=m.json"],
+            );
+            passes(&output);
+            assert_eq!(engine.runs(&name), "built");
+            engine.remove(&mark);
+            let config = Command::new(&crane)
+                .args(["config", "--insecure", &name])
+                .output()
+                .unwrap();
+            if baker == Baker::Rbake {
+                let digest = Command::new(&crane)
+                    .args(["digest", "--insecure", &name])
+                    .output()
+                    .unwrap();
+                let digest = String::from_utf8_lossy(&digest.stdout).trim().to_owned();
+                let metadata = std::fs::read_to_string(project.path().join("m.json")).unwrap();
+                let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
+                assert_eq!(
+                    metadata["default"]["containerimage.digest"], digest,
+                    "{output}"
+                );
+            }
+            String::from_utf8_lossy(&config.stdout).into_owned()
+        });
+        assert!(found[0].contains("\"rootfs\""), "{found:?}");
+        assert_eq!(found[0], found[1]);
     }
 }

@@ -79,3 +79,32 @@ async fn a_large_directory_that_two_targets_read_is_sent_once() {
         .filter(|line| line.contains("(context): ") && line.contains("17.8 MB"));
     assert_eq!(large.count(), 1, "{output}");
 }
+
+// The Dockerfiles name the directory in other ways, and one target uses the other.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn a_large_directory_that_is_read_as_a_whole_is_sent_once_for_all_dockerfiles() {
+    let daemon = Buildkitd::start(&[]).await;
+    let definition = r#"
+target "parent" {
+  contexts          = { src = "extra" }
+  dockerfile-inline = "FROM scratch\nCOPY . /own\nCOPY --from=src . /src\n"
+}
+target "child" {
+  contexts          = { src = "extra", parent = "target:parent" }
+  dockerfile-inline = "FROM scratch\nCOPY a ./ /all/\nCOPY --from=src b ./ /more/\nCOPY --from=parent /own/a /\n"
+}
+"#;
+    let project = TestProject::new()
+        .file("docker-bake.hcl", definition)
+        .file("a", vec![b'x'; 9 << 20])
+        .file("extra/b", vec![b'y'; 6 << 20])
+        .env("BUILDKIT_HOST", daemon.endpoint());
+    let output = project.rbake(&["parent", "child", "--progress=plain"]);
+    assert_eq!(output.code, Some(0), "{output}");
+    for (context, size) in [("context", "MB"), ("src", "MB")] {
+        let is_sent = |line: &&str| line.contains(&format!("({context}): ")) && line.contains(size);
+        let sent: Vec<&str> = output.stderr.lines().filter(is_sent).collect();
+        assert_eq!(sent.len(), 1, "{context}: {sent:#?}\n{output}");
+    }
+}

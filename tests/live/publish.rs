@@ -138,6 +138,13 @@ async fn nothing_is_written_if_the_same_commit_is_published_again() {
         lines(&log)
     );
     assert!(log.len() <= 15, "{}\n{again}", lines(&log));
+    // Mutable tags are read once, beside the build.
+    let latest: Vec<_> = log
+        .iter()
+        .filter(|request| request.manifest() == Some("latest"))
+        .collect();
+    let methods: Vec<_> = latest.iter().map(|request| &request.method).collect();
+    assert_eq!(methods, ["HEAD", "HEAD"], "{}", lines(&log));
     assert_eq!(place.both("latest").await, before);
     let metadata = std::fs::read(place.project.path().join("metadata.json")).unwrap();
     let metadata: Value = serde_json::from_slice(&metadata).unwrap();

@@ -23,7 +23,7 @@ ARG FAIL
 RUN test -z \"$FAIL\"
 ";
 
-fn one_target(from: &str, to: &str) -> TestProject {
+pub(super) fn one_target(from: &str, to: &str) -> TestProject {
     TestProject::new()
         .file("Dockerfile", LAST_FAILS)
         .file("app", "1")
@@ -52,7 +52,7 @@ fn executed<'o>(output: &'o CommandOutput, except: &[&str]) -> Vec<&'o str> {
 }
 
 /// Fails at the last step, mends it, and builds on an empty builder: only that step runs.
-async fn only_the_mended_step_runs(project: TestProject, place: &str) {
+pub(super) async fn only_the_mended_step_runs(project: TestProject, place: &str) {
     let first = Buildkitd::start_with_images().await;
     let project = project.env("BUILDKIT_HOST", first.endpoint());
     let failed = project.rbake(&["--var", "FAIL=1"]);
@@ -82,7 +82,7 @@ async fn only_the_mended_step_runs(project: TestProject, place: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn only_the_mended_step_runs_with_a_cache_in_a_registry() {
+pub(super) async fn only_the_mended_step_runs_with_a_cache_in_a_registry() {
     let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR");
     let place = format!("{registry}/salvage-{}:cache", std::process::id());
     let cache = format!("type=registry,ref={place}");
@@ -91,14 +91,14 @@ async fn only_the_mended_step_runs_with_a_cache_in_a_registry() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn only_the_mended_step_runs_with_a_cache_in_a_directory() {
+pub(super) async fn only_the_mended_step_runs_with_a_cache_in_a_directory() {
     let project = one_target("type=local,src=cache", "type=local,dest=cache");
     only_the_mended_step_runs(project, "[project]/cache").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn only_the_mended_step_runs_with_githubs_cache() {
+pub(super) async fn only_the_mended_step_runs_with_githubs_cache() {
     let url = peers::peer("RBAKE_TEST_GHA_CACHE_URL");
     let scope = format!("salvage-{}", std::process::id());
     let cache = format!("type=gha,scope={scope}");

@@ -117,6 +117,6 @@ fn tab_completes(setup: &Setup) {
         ("\t", &["w"]),
         ("x", &["wx"]),
     ]);
-    let verb = ("rbake builder sta\t", &["builder status"][..]);
+    let verb = ("rbake builder stat\t", &["builder status"][..]);
     complete(&[verb, ("--j\t", &["status --json"])]);
 }

@@ -11,6 +11,7 @@
 
 mod cases;
 mod checklist;
+mod protocol;
 mod rows;
 
 use std::os::unix::process::ExitStatusExt as _;
@@ -31,6 +32,7 @@ const CASES: &str = "tests/parity/cases";
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut trials = rows::trials();
+    trials.extend(protocol::trials());
     match cases::all(&root.join(CASES)) {
         Ok(cases) => trials.extend(cases.into_iter().flat_map(of_case)),
         Err(error) => trials.push(Trial::test("parity::cases", || Err(error.into()))),

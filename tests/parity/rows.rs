@@ -31,7 +31,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     tests.into_iter().map(trial).collect()
 }
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -112,7 +112,7 @@ fn exists(cases: &[Case], shown: &Shown) -> bool {
 }
 
 // `suite::a::b::name` is in `tests/`, everything else in `src/`; a module `tests` may be in the file of what it tests.
-fn is_a_test(path: &str) -> bool {
+pub(crate) fn is_a_test(path: &str) -> bool {
     let (dir, path) = match path.strip_prefix("suite::") {
         Some(path) => ("tests", path),
         None => ("src", path),

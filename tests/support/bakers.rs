@@ -1,6 +1,7 @@
 //! rbake and buildx side by side: both bake the same project on the same daemon.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::peers;
 use super::project::{CommandOutput, TestProject};
@@ -48,10 +49,42 @@ impl Bakers {
         self.configuration.path()
     }
 
-    fn buildx(&self, project: &TestProject, arguments: &[&str]) -> CommandOutput {
+    /// The address of the daemon.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Runs buildx with `arguments` in `project`.
+    pub(crate) fn buildx(&self, project: &TestProject, arguments: &[&str]) -> CommandOutput {
+        let mut command = self.buildx_command(project, arguments);
+        project.read(&command.output().unwrap())
+    }
+
+    fn buildx_command(&self, project: &TestProject, arguments: &[&str]) -> Command {
         let mut command = project.program(&self.buildx, arguments);
         command.env("BUILDX_CONFIG", self.configuration.path());
-        project.read(&command.output().unwrap())
+        command
+    }
+
+    /// The command that bakes `project` with one of the programs, not yet started.
+    pub(crate) fn command(
+        &self,
+        baker: Baker,
+        project: &TestProject,
+        arguments: &[&str],
+    ) -> Command {
+        match baker {
+            Baker::Rbake => {
+                let mut command = project.command(arguments);
+                command.env("BUILDKIT_HOST", &self.address);
+                command
+            }
+            Baker::Buildx => {
+                let mut words = vec!["bake", "--builder", "test", "--progress=plain"];
+                words.extend(arguments);
+                self.buildx_command(project, &words)
+            }
+        }
     }
 
     /// Bakes `project` with one of the programs.
@@ -61,17 +94,7 @@ impl Bakers {
         project: &TestProject,
         arguments: &[&str],
     ) -> CommandOutput {
-        match baker {
-            Baker::Rbake => {
-                let mut command = project.command(arguments);
-                command.env("BUILDKIT_HOST", &self.address);
-                project.read(&command.output().unwrap())
-            }
-            Baker::Buildx => {
-                let mut words = vec!["bake", "--builder", "test", "--progress=plain"];
-                words.extend(arguments);
-                self.buildx(project, &words)
-            }
-        }
+        let mut command = self.command(baker, project, arguments);
+        project.read(&command.output().unwrap())
     }
 }

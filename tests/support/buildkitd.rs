@@ -20,6 +20,8 @@ pub(crate) struct Buildkitd {
     shell: Child,
 }
 
+/// Runs a daemon until its standard input is closed. Of a daemon that was killed while it started a container, a
+/// `runc init` may be left, which nobody waits for: its working directory or its root file system is in this folder.
 const OWNER: &str = r#"
 "$@" </dev/null >log 2>&1 3<&- &
 pid=$!
@@ -28,6 +30,11 @@ exec >/dev/null
 cat >/dev/null
 kill "$pid" 2>/dev/null
 wait "$pid"
+here=$(pwd -P)
+{
+  find /proc -mindepth 2 -maxdepth 2 -path '/proc/[0-9]*/cwd' -lname "$here/*"
+  grep -lE "^([^ ]+ ){4}/ .*$here/" /proc/[0-9]*/mountinfo
+} 2>/dev/null | cut -d / -f 3 | sort -u | xargs -r kill -KILL 2>/dev/null
 "#;
 
 impl Buildkitd {
@@ -67,8 +74,8 @@ impl Buildkitd {
             .arg(runc)
             // On a disk that is nearly full, the daemon would remove what a test has just built.
             .arg("--oci-worker-gc=false")
-            .args(["--containerd-worker=false", "--otel-socket-path"])
-            .arg(dir.path().join("otel"))
+            .arg("--containerd-worker=false")
+            .args(traces(program, dir.path()))
             .args(arguments)
             .current_dir(dir.path())
             .stdin(Stdio::piped())
@@ -175,6 +182,17 @@ impl Drop for Buildkitd {
         let _ = wake.status();
         self.leash.take();
         let _ = self.shell.wait();
+    }
+}
+
+/// The arguments that keep the socket for traces, which has one place by default, in `dir`. Old daemons have none.
+fn traces(program: &Path, dir: &Path) -> Vec<std::ffi::OsString> {
+    const FLAG: &str = "--otel-socket-path";
+    let help = Command::new(program).arg("--help").output().unwrap();
+    if String::from_utf8_lossy(&help.stdout).contains(FLAG) {
+        vec![FLAG.into(), dir.join("otel").into()]
+    } else {
+        Vec::new()
     }
 }
 

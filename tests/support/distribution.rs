@@ -165,6 +165,18 @@ impl RegistryContents {
         Some(serde_json::from_slice(&bytes).unwrap())
     }
 
+    /// A blob that is JSON. `None` if it does not exist.
+    pub(crate) async fn json_blob(
+        &self,
+        repository: &str,
+        digest: &str,
+    ) -> Option<serde_json::Value> {
+        let bytes = self
+            .get(&format!("/v2/{repository}/blobs/{digest}"))
+            .await?;
+        Some(serde_json::from_slice(&bytes).unwrap())
+    }
+
     /// The tags of `repository`, in order.
     pub(crate) async fn tags(&self, repository: &str) -> Vec<String> {
         let Some(bytes) = self

@@ -10,6 +10,7 @@ use rbake::types::Digest;
 use serde_json::{Value, json};
 
 use super::fake_services::exchange::{Answer, Asked, serve};
+use super::project::TestProject;
 
 /// The password, which is also the token of the API.
 pub(crate) const TOKEN: &str = "ghp_fake";
@@ -35,6 +36,10 @@ pub(crate) struct FakePackage {
     pub log: Vec<String>,
     /// Whether the token may not delete.
     pub reads_only: bool,
+    /// The scopes of the token, which answers of the API tell. Empty if it has none.
+    pub scopes: String,
+    /// How many lists lack the newest version, because they are behind the registry.
+    pub behind: usize,
     next: u64,
 }
 
@@ -59,6 +64,17 @@ impl FakeGithub {
     /// Host and port.
     pub(crate) fn host(&self) -> String {
         self.address.to_string()
+    }
+
+    /// The project of a user who is logged in.
+    pub(crate) fn project(&self) -> TestProject {
+        use base64::Engine as _;
+        let login = base64::prelude::BASE64_STANDARD.encode(format!("someone:{TOKEN}"));
+        let config = json!({"auths": {self.host(): {"auth": login}}});
+        TestProject::new()
+            .docker_config(&config.to_string())
+            .env("RBAKE_GITHUB_REGISTRY", self.host())
+            .env("GITHUB_API_URL", format!("http://{}/api", self.host()))
     }
 
     pub(crate) fn package(&self) -> MutexGuard<'_, FakePackage> {
@@ -116,7 +132,8 @@ fn answer(asked: &Asked, package: &mut FakePackage, owner: &str, address: Socket
     }
     let prefix = format!("/api/{owner}/acme/packages/container/web");
     match asked.path.strip_prefix(&prefix) {
-        Some("") => Answer::of_json(200, &json!({"name": "web"})),
+        Some("") => Answer::of_json(200, &json!({"name": "web"}))
+            .with("x-oauth-scopes", package.scopes.clone()),
         Some("/versions") => versions(asked, package, address),
         Some(rest) => match rest.strip_prefix("/versions/") {
             Some(rest) => of_version(asked, rest, package),
@@ -127,7 +144,9 @@ fn answer(asked: &Asked, package: &mut FakePackage, owner: &str, address: Socket
 }
 
 /// A page of the versions, the newest first.
-fn versions(asked: &Asked, package: &FakePackage, address: SocketAddr) -> Answer {
+fn versions(asked: &Asked, package: &mut FakePackage, address: SocketAddr) -> Answer {
+    let hidden = (package.behind > 0).then_some(package.next);
+    package.behind = package.behind.saturating_sub(1);
     let number = |name: &str, default| {
         asked
             .parameter(name)
@@ -155,6 +174,7 @@ fn versions(asked: &Asked, package: &FakePackage, address: SocketAddr) -> Answer
             .map(|(digest, version)| describe(digest, version, package.tags_of(digest)))
             .collect()
     };
+    all.retain(|version| hidden.is_none() || version["id"].as_u64() != hidden);
     all.sort_by_key(|version| std::cmp::Reverse(version["id"].as_u64()));
     let rest = all.split_off((size * (page - 1)).min(all.len()));
     let is_last = rest.len() <= size;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rbake::builder::embedded::{self, Facts, Launcher, Reply, Stopped};
 use rbake::event::EventSink;
 use rbake::types::Environment;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::peers;
 
@@ -137,6 +138,20 @@ impl Home {
         }
     }
 
+    /// Continues processes that a failed test has left stopped. They could not be ended otherwise.
+    fn thaw(&self) {
+        let mark = self.dir.path().display().to_string();
+        let numbers = std::fs::read_dir("/proc").unwrap().flatten();
+        for entry in numbers {
+            let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+            let is_ours = String::from_utf8_lossy(&environ).contains(&mark);
+            let pid = entry.file_name().to_str().and_then(|pid| pid.parse().ok());
+            if let Some(pid) = pid.and_then(Pid::from_raw).filter(|_| is_ours) {
+                let _ = kill_process(pid, Signal::CONT);
+            }
+        }
+    }
+
     /// Processes whose command line names a path in the home.
     pub(crate) fn processes(&self) -> Vec<String> {
         processes(&self.dir.path().display().to_string())
@@ -145,6 +160,9 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.thaw();
+        }
         let environment = self.environment();
         // The test may be in an async runtime already, which cannot be entered again on this thread.
         let stopped = std::thread::spawn(move || {

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal};
 use super::project::TestProject;
 
 /// How much later than required a process may end on a machine that is busy with other tests.
-pub(crate) const SLACK: Duration = Duration::from_millis(1500);
+pub(crate) const SLACK: Duration = Duration::from_millis(2500);
 
 /// A run whose output goes to a file, directly or through a pipe.
 pub(crate) struct Run {
@@ -112,9 +112,21 @@ impl Run {
         }
     }
 
+    /// The id of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
     /// Whether the run has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Completes when the run has ended.
+    pub(crate) async fn until_ended(&mut self) {
+        while !self.has_ended() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Whether the run catches `signal`. Before that, the signal would end it like any other program.

@@ -4,6 +4,8 @@ use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use regex::Regex;
+
 /// A new directory with its own home.
 pub(crate) struct TestProject {
     dir: tempfile::TempDir,
@@ -158,14 +160,16 @@ pub(crate) fn copy(from: &Path, to: &Path) {
 }
 
 impl CommandOutput {
-    /// Both streams, with headings for those that are not empty, and the exit code unless it is 0.
+    /// Both streams, without the times of `rawjson`, with headings for those that are not empty, and the exit code unless it is 0.
     pub(crate) fn session(&self) -> String {
         let mut text = self.stdout.clone();
         if !self.stderr.is_empty() {
             if !self.stdout.is_empty() {
                 text.insert_str(0, "(standard output)\n");
             }
-            let _ = write!(text, "(standard error)\n{}", self.stderr);
+            let times = Regex::new(r"\d{4}-\d\d-\d\dT[\d:.]+Z").unwrap();
+            let stderr = times.replace_all(&self.stderr, "[time]");
+            let _ = write!(text, "(standard error)\n{stderr}");
         }
         if !text.is_empty() && !text.ends_with('\n') {
             text.push_str("(no end of line)\n");

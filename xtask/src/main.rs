@@ -28,6 +28,8 @@ enum Task {
     Bench(bench::Args),
     /// Updates the digests of BuildKit's release archives, for `rbake builder install`
     Pins(pins::Args),
+    /// Prints what placement costs on several nodes, by the simulation, and writes it into docs/scale.md
+    Placement,
     /// Writes the manual page
     Man,
     #[command(hide = true)]
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Task::Parity(task) => parity::run(task, &root).map_err(Into::into),
         Task::Bench(args) => bench::run(&args).map_err(Into::into),
         Task::Pins(args) => pins::run(&args, &root).map_err(Into::into),
+        Task::Placement => placement(&root).map_err(Into::into),
         Task::Man => man(&root).map_err(Into::into),
         Task::Measure(measure) => measure.run().map_err(Into::into),
     };
@@ -50,6 +53,32 @@ fn main() -> ExitCode {
             report(&*error);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Runs the simulation, which is a test: it uses the code of the program, which is not public.
+fn placement(root: &Path) -> std::io::Result<()> {
+    let filter =
+        "placement::simulation::the_table_of_the_documentation_is_what_the_simulation_prints";
+    let status = std::process::Command::new("cargo")
+        .args([
+            "test",
+            "--quiet",
+            "--package",
+            "rbake",
+            "--lib",
+            "--",
+            "--exact",
+            filter,
+            "--nocapture",
+        ])
+        .env("RBAKE_UPDATE_DOCS", "1")
+        .current_dir(root)
+        .status()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(std::io::Error::other("the simulation failed"))
     }
 }
 

@@ -346,6 +346,18 @@ pub async fn status(environment: &Environment) -> Result<Option<Reply>, Embedded
     ask(&places, &mut channel, &ControlRequest::Status).await
 }
 
+/// Whether a run could start the embedded builder. Starts nothing.
+///
+/// # Errors
+/// A program is missing, or a setting or a folder is wrong.
+pub(crate) async fn can_start(environment: &Environment) -> Result<(), EmbeddedError> {
+    let asked = environment.clone();
+    match unblock(move || Prospect::of(&asked)).await?.missing {
+        Some(missing) => Err(missing.into()),
+        None => Ok(()),
+    }
+}
+
 /// The result of [`stop`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {

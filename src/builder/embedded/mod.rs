@@ -30,7 +30,7 @@ mod variables;
 
 pub use client::{EmbeddedError, Launcher, Running, Stopped, ensure_running, status, stop};
 
-pub(crate) use client::Lease;
+pub(crate) use client::{Lease, can_start};
 pub(crate) use config::ConfigError;
 pub use control::{Facts, Reply};
 pub(crate) use lock::LockError;

@@ -1,4 +1,5 @@
-//! Downloads a file whose digest is known. A partial download is resumed, and the file is used only after its
+//! Downloads a file whose digest is known. A request that fails because of the server or the network is repeated, and goes on where it
+//! ended. A partial download of an earlier run is resumed, too, and the file is used only after its
 //! digest was checked.
 
 use std::io;
@@ -13,6 +14,8 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::progress::Progress;
+use crate::types::Clock;
+use crate::types::retry::{Pauses, TRIES, Tries, is_transient_status, retry_after};
 
 /// The largest file that is downloaded, in bytes. BuildKit's archives have less than 100 MB.
 const SIZE_LIMIT: u64 = 1 << 30;
@@ -85,11 +88,12 @@ pub(super) async fn download(
     }
     let part = with_suffix(path, ".part");
     let client = client()?;
-    let resumed = fetch(&client, url, &part, progress, true).await?;
+    let mut tries = Tries::new(TRIES, None);
+    let resumed = fetch(&client, url, &part, progress, true, &mut tries).await?;
     let mut found = check(&part, path, pinned).await?;
     if found.is_some() && resumed {
         // The old part may belong to another file: download once more from the start.
-        fetch(&client, url, &part, progress, false).await?;
+        fetch(&client, url, &part, progress, false, &mut tries).await?;
         found = check(&part, path, pinned).await?;
     }
     match found {
@@ -119,24 +123,69 @@ async fn check(part: &Path, path: &Path, pinned: &str) -> Result<Option<String>,
     Ok(None)
 }
 
-/// Downloads to `part`; with `resume`, appends to what is there, if the server allows that. Returns whether bytes
-/// of an earlier download are part of the file.
+/// A try failed.
+enum FailedTry {
+    /// Another one would fail, too.
+    Last(DownloadError),
+    /// Another one may succeed, after the pause that the server asks for.
+    Repeatable(DownloadError, Option<Duration>),
+}
+
+/// Downloads to `part` in several tries, if need be. The first one begins anew unless `resume` is set. Returns whether bytes of an
+/// earlier download are part of the file.
 async fn fetch(
     client: &reqwest::Client,
     url: &str,
     part: &Path,
     progress: &Progress,
     resume: bool,
+    tries: &mut Tries,
 ) -> Result<bool, DownloadError> {
-    let http = |source: reqwest::Error| DownloadError::Http {
-        url: url.to_owned(),
-        // The error's URL may contain credentials (after a redirect). Our message names the URL we asked for
-        // instead.
-        source: source.without_url(),
+    let mut resumes = resume;
+    loop {
+        match fetch_once(client, url, part, progress, resumes).await {
+            Ok(resumed) => return Ok(resumed && resume),
+            Err(FailedTry::Last(error)) => return Err(error),
+            Err(FailedTry::Repeatable(error, wish)) => {
+                if !tries.again(wish, &Pauses::Slept).await {
+                    return Err(error);
+                }
+                // What has come so far is from this server and of this file.
+                resumes = true;
+            }
+        }
+    }
+}
+
+/// Downloads to `part`; with `resume`, appends to what is there, if the server allows that. Returns whether bytes
+/// that were there are part of the file.
+async fn fetch_once(
+    client: &reqwest::Client,
+    url: &str,
+    part: &Path,
+    progress: &Progress,
+    resume: bool,
+) -> Result<bool, FailedTry> {
+    let http = |source: reqwest::Error| {
+        // A server that cannot be reached at all is not asked again: the address or the proxy may be wrong.
+        let may_pass = !source.is_connect() && !source.is_builder() && !source.is_redirect();
+        let error = DownloadError::Http {
+            url: url.to_owned(),
+            // The error's URL may contain credentials (after a redirect). Our message names the URL we asked for
+            // instead.
+            source: source.without_url(),
+        };
+        if may_pass {
+            FailedTry::Repeatable(error, None)
+        } else {
+            FailedTry::Last(error)
+        }
     };
-    let write = |source| DownloadError::Write {
-        path: part.to_owned(),
-        source,
+    let write = |source| {
+        FailedTry::Last(DownloadError::Write {
+            path: part.to_owned(),
+            source,
+        })
     };
     let held = match tokio::fs::metadata(part).await {
         Ok(found) if resume => found.len(),
@@ -153,10 +202,15 @@ async fn fetch(
         StatusCode::RANGE_NOT_SATISFIABLE if held > 0 => return Ok(true),
         StatusCode::OK => false,
         status => {
-            return Err(DownloadError::Status {
+            let error = DownloadError::Status {
                 url: url.to_owned(),
                 status: status.as_u16(),
-            });
+            };
+            if is_transient_status(status.as_u16()) {
+                let wish = retry_after(response.headers(), Clock::system().now());
+                return Err(FailedTry::Repeatable(error, wish));
+            }
+            return Err(FailedTry::Last(error));
         }
     };
     let mut file = File::options()
@@ -173,9 +227,9 @@ async fn fetch(
     while let Some(chunk) = response.chunk().await.map_err(http)? {
         size += chunk.len() as u64;
         if size > SIZE_LIMIT {
-            return Err(DownloadError::TooLarge {
+            return Err(FailedTry::Last(DownloadError::TooLarge {
                 url: url.to_owned(),
-            });
+            }));
         }
         file.write_all(&chunk).await.map_err(write)?;
         progress.at(size, total);

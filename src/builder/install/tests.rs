@@ -161,18 +161,35 @@ async fn an_interrupted_download_is_resumed() {
     let machine = Machine::new();
     let file = release(VERSION);
     let half = file.len() / 2;
+    let host = Host::start(vec![Answer::File(file.clone())]).await;
+    let name = options(None).pins.file_name(&Platform::local());
+    std::fs::create_dir_all(machine.downloads()).unwrap();
+    let part = machine.downloads().join(format!("{name}.part"));
+    std::fs::write(part, &file[..half]).unwrap();
+    run(&machine, &host, &options(Some(&file))).await.unwrap();
+    let asked = host.asked();
+    assert!(asked.len() == 1 && asked[0].ends_with(&format!(" {half}")));
+}
+
+#[tokio::test]
+async fn a_download_goes_on_after_a_lost_connection_and_an_overloaded_server() {
+    let machine = Machine::new();
+    let file = release(VERSION);
+    let half = file.len() / 2;
     let host = Host::start(vec![
+        Answer::Status(429),
         Answer::Cut(file.clone(), half),
+        Answer::Status(503),
         Answer::File(file.clone()),
     ])
     .await;
-    assert!(reason(run(&machine, &host, &options(Some(&file))).await).contains("cannot download"));
     run(&machine, &host, &options(Some(&file))).await.unwrap();
-    assert!(
-        host.asked()[1].ends_with(&format!(" {half}")),
-        "{:?}",
-        host.asked()
-    );
+    let asked = host.asked();
+    let goes_on: Vec<bool> = asked
+        .iter()
+        .map(|request| request.ends_with(&format!(" {half}")))
+        .collect();
+    assert_eq!(goes_on, [false, false, true, true], "{asked:?}");
 }
 
 #[tokio::test]

@@ -3,17 +3,22 @@
 //! A named builder is used, or it is an error. This module does not check whether it answers. Start at [`named`].
 
 use super::candidate::{Candidate, Reach, Settings};
-use super::docker_context::{DEFAULT_CONTEXT, DockerContextError, DockerContexts};
+use super::container::container_of;
+use super::docker_context::{DEFAULT_CONTEXT, DockerContext, DockerContextError, DockerContexts};
 use super::error::ChooseError;
+use super::kubernetes::KubernetesNode;
 use super::store::{Current, Instance, Node, Store};
 use super::tls;
 use crate::diag::Diagnostic;
-use crate::engine::endpoint::{DockerHost, Endpoint, TlsMaterial};
+use crate::engine::endpoint::{ClusterAccess, DockerHost, Endpoint, TlsMaterial};
 use crate::types::Environment;
 use crate::types::causes::in_one_line;
 
 /// The name of the embedded builder for `--builder`. A builder or a Docker context of that name takes precedence.
 pub(crate) const EMBEDDED: &str = "embedded";
+
+/// The most nodes of a builder that a run uses.
+pub(super) const MOST_NODES: usize = 64;
 
 /// A setting that could name a builder and does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,12 +29,70 @@ pub(super) struct Unnamed {
     pub(crate) reason: String,
 }
 
-/// The builder that the first applicable setting names, and the settings before it that name none. `None` if no
+/// What a setting names, before it is decided how that is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Designated {
+    /// A builder in buildx's store.
+    Instance(Instance),
+    /// The Docker Engine of a context.
+    Context(DockerContext),
+    /// The builder at the address in `BUILDKIT_HOST`.
+    Address(String),
+    /// rbake's own builder.
+    Embedded,
+}
+
+/// What a setting names, and the setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Designation {
+    pub(super) what: Designated,
+    /// The setting, for messages.
+    pub(super) from: String,
+}
+
+impl Designated {
+    fn from(self, from: impl Into<String>) -> Designation {
+        Designation {
+            what: self,
+            from: from.into(),
+        }
+    }
+}
+
+impl Designation {
+    /// The candidates for a run: the nodes of the builder, in their order. There is at least one.
+    fn candidates(self, environment: &Environment) -> Result<Vec<Candidate>, ChooseError> {
+        let one = match self.what {
+            Designated::Instance(instance) => {
+                return of_instance(&instance, &self.from, environment);
+            }
+            Designated::Context(context) => {
+                let warnings = DockerContexts::new(environment).warnings(&context);
+                Candidate::docker(context, self.from, warnings)
+            }
+            Designated::Address(address) => by_address(&address, environment)?,
+            Designated::Embedded => Candidate::embedded(&self.from),
+        };
+        Ok(vec![one])
+    }
+}
+
+/// The nodes of the builder that the first applicable setting names, and the settings before it that name none. Empty if no
 /// setting does.
 pub(super) fn named(
     flag: Option<&str>,
     environment: &Environment,
-) -> Result<(Option<Candidate>, Vec<Unnamed>), ChooseError> {
+) -> Result<(Vec<Candidate>, Vec<Unnamed>), ChooseError> {
+    let (found, trail) = designation(flag, environment)?;
+    let nodes = found.map(|found| found.candidates(environment));
+    Ok((nodes.transpose()?.unwrap_or_default(), trail))
+}
+
+/// What the first applicable setting names, and the settings before it that name nothing. `None` if no setting does.
+pub(super) fn designation(
+    flag: Option<&str>,
+    environment: &Environment,
+) -> Result<(Option<Designation>, Vec<Unnamed>), ChooseError> {
     let mut trail = Vec::new();
     let set = |name: &&str| !name.is_empty();
     let by_name = flag.filter(set).map(|name| (name, "`--builder`"));
@@ -38,29 +101,33 @@ pub(super) fn named(
         variable.map(|name| (name, "`BUILDX_BUILDER`"))
     });
     if let Some((name, from)) = by_name {
-        let candidate = by_that_name(name, from, environment)?;
-        return Ok((Some(candidate), trail));
+        let found = by_that_name(name, from, environment)?;
+        return Ok((Some(found.from(from)), trail));
     }
     trail.push(Unnamed {
         what: "`--builder`, `BUILDX_BUILDER`",
         reason: "not set".to_owned(),
     });
-    if let Some(candidate) = by_address(environment)? {
-        return Ok((Some(candidate), trail));
+    if let Some(address) = environment.non_empty("BUILDKIT_HOST") {
+        let found = Designated::Address(address.to_owned());
+        return Ok((Some(found.from(BUILDKIT_HOST)), trail));
     }
     trail.push(Unnamed {
         what: "`BUILDKIT_HOST`",
         reason: "not set".to_owned(),
     });
     match current(environment)? {
-        Ok(candidate) => return Ok((Some(candidate), trail)),
+        Ok(instance) => {
+            let found = Designated::Instance(instance);
+            return Ok((Some(found.from("buildx's current builder")), trail));
+        }
         Err(reason) => trail.push(Unnamed {
             what: "buildx's current builder",
             reason,
         }),
     }
     match by_docker(environment)? {
-        Ok(candidate) => Ok((Some(candidate), trail)),
+        Ok(found) => Ok((Some(found), trail)),
         Err(reason) => {
             trail.push(Unnamed {
                 what: "`DOCKER_HOST`, `DOCKER_CONTEXT`, Docker's current context",
@@ -75,7 +142,7 @@ pub(super) fn named(
 ///
 /// As in buildx, a Docker context is the builder if no other was chosen. So it is an error if that Engine does not
 /// answer.
-fn by_docker(environment: &Environment) -> Result<Result<Candidate, String>, ChooseError> {
+fn by_docker(environment: &Environment) -> Result<Result<Designation, String>, ChooseError> {
     let contexts = DockerContexts::new(environment);
     // Settings that cannot be read name nothing. But if they name a context that does not exist, that is an error.
     if let Err(error) = contexts.current_name() {
@@ -90,16 +157,15 @@ fn by_docker(environment: &Environment) -> Result<Result<Candidate, String>, Cho
         (false, true) => "`DOCKER_CONTEXT`".to_owned(),
         (false, false) => return Ok(Err("not set".to_owned())),
     };
-    let warnings = contexts.warnings(&context);
-    Ok(Ok(Candidate::docker(context, from, warnings)))
+    Ok(Ok(Designated::Context(context).from(from)))
 }
 
 /// The builder called `name`: one in buildx's store, or else a Docker context, or else the embedded builder.
-fn by_that_name(
+pub(super) fn by_that_name(
     name: &str,
     from: &str,
     environment: &Environment,
-) -> Result<Candidate, ChooseError> {
+) -> Result<Designated, ChooseError> {
     if name.trim().is_empty() {
         return Err(ChooseError::Blank(from.to_owned()));
     }
@@ -107,20 +173,17 @@ fn by_that_name(
     if let Some(store) = &store
         && let Some(instance) = store.instance(name)?
     {
-        return of_instance(&instance, from, environment);
+        return Ok(Designated::Instance(instance));
     }
     // As in buildx, a Docker context can be used as a builder, too.
     let contexts = DockerContexts::new(environment);
     let known = match contexts.context(name) {
-        Ok(context) => {
-            let warnings = contexts.warnings(&context);
-            return Ok(Candidate::docker(context, from.to_owned(), warnings));
-        }
+        Ok(context) => return Ok(Designated::Context(context)),
         Err(DockerContextError::Unknown { known, .. }) => known,
         Err(error) => return Err(error.into()),
     };
     if name == EMBEDDED {
-        return Ok(Candidate::embedded(from));
+        return Ok(Designated::Embedded);
     }
     let mut all = store.map(|store| store.names()).unwrap_or_default();
     all.extend(known);
@@ -132,11 +195,14 @@ fn by_that_name(
     })
 }
 
-fn by_address(environment: &Environment) -> Result<Option<Candidate>, ChooseError> {
-    const FROM: &str = "`BUILDKIT_HOST`";
-    let Some(address) = environment.non_empty("BUILDKIT_HOST") else {
-        return Ok(None);
-    };
+const BUILDKIT_HOST: &str = "`BUILDKIT_HOST`";
+
+/// The candidate at `address`, the value of `BUILDKIT_HOST`.
+pub(super) fn by_address(
+    address: &str,
+    environment: &Environment,
+) -> Result<Candidate, ChooseError> {
+    const FROM: &str = BUILDKIT_HOST;
     let reach = match address.trim() {
         container if container.starts_with("docker-container://") => {
             in_container(container, FROM, environment)?
@@ -146,17 +212,20 @@ fn by_address(environment: &Environment) -> Result<Option<Candidate>, ChooseErro
                 from: FROM.to_owned(),
                 source,
             })?;
-            with_variables_tls(endpoint, environment)?
+            with_variables_tls(with_cluster(endpoint, environment), environment)?
         }
     };
-    Ok(Some(Candidate {
+    Ok(Candidate {
         name: crate::types::secret::redact_url(address.trim()),
+        node: None,
+        platforms: Vec::new(),
+        is_one_of_several: false,
         from: FROM.to_owned(),
         warnings: unused_tls(&reach, environment),
         reach,
         default_load: false,
         settings: Settings::BuildkitVariables,
-    }))
+    })
 }
 
 const TLS_VARIABLES: [&str; 5] = [
@@ -237,7 +306,19 @@ fn in_container(
     Ok(Reach::Container {
         container,
         host: context.host,
+        node: None,
     })
+}
+
+/// Completes the address of a pod: the cluster is that of the user's settings.
+fn with_cluster(mut endpoint: Endpoint, environment: &Environment) -> Endpoint {
+    if let Endpoint::Pod(pod) = &mut endpoint {
+        pod.cluster = ClusterAccess {
+            context: pod.cluster.context.take(),
+            ..ClusterAccess::of(environment)
+        };
+    }
+    endpoint
 }
 
 /// Adds the certificates of the variables `BUILDKIT_TLS_…`. buildctl has flags for them; the variables are rbake's
@@ -264,7 +345,7 @@ fn with_variables_tls(endpoint: Endpoint, environment: &Environment) -> Result<R
 }
 
 /// buildx's current builder; the inner `Err` says why there is none.
-fn current(environment: &Environment) -> Result<Result<Candidate, String>, ChooseError> {
+fn current(environment: &Environment) -> Result<Result<Instance, String>, ChooseError> {
     let store = match Store::of(environment) {
         Some(store) if store.dir().is_dir() => store,
         _ => return Ok(Err("buildx has no builders here".to_owned())),
@@ -273,28 +354,42 @@ fn current(environment: &Environment) -> Result<Result<Candidate, String>, Choos
     match store.current(&key)? {
         Current::None => Ok(Err("none is chosen".to_owned())),
         Current::Gone(name) => Ok(Err(format!("`{name}` was chosen, but has been removed"))),
-        Current::Instance(instance) => {
-            of_instance(&instance, "buildx's current builder", environment).map(Ok)
-        }
+        Current::Instance(instance) => Ok(Ok(instance)),
     }
 }
 
-/// The candidate for a builder in buildx's store. It must have exactly one node.
+/// The candidates for a builder in buildx's store: its nodes. The file may have been changed by hand, so it may have none.
 fn of_instance(
     instance: &Instance,
     from: &str,
     environment: &Environment,
+) -> Result<Vec<Candidate>, ChooseError> {
+    let count = instance.nodes.len();
+    if !(1..=MOST_NODES).contains(&count) {
+        return Err(ChooseError::Nodes {
+            name: instance.name.clone(),
+            from: from.to_owned(),
+            count,
+        });
+    }
+    let nodes = instance.nodes.iter();
+    let nodes = nodes.map(|node| {
+        let candidate = of_node(instance, node, from, environment)?;
+        Ok(Candidate {
+            is_one_of_several: count > 1,
+            ..candidate
+        })
+    });
+    nodes.collect()
+}
+
+/// The candidate for `node` of a builder in buildx's store, as if it were the only one.
+pub(super) fn of_node(
+    instance: &Instance,
+    node: &Node,
+    from: &str,
+    environment: &Environment,
 ) -> Result<Candidate, ChooseError> {
-    let node = match instance.nodes.as_slice() {
-        [node] => node,
-        nodes => {
-            return Err(ChooseError::Nodes {
-                name: instance.name.clone(),
-                from: from.to_owned(),
-                count: nodes.len(),
-            });
-        }
-    };
     let contexts = DockerContexts::new(environment);
     let mut default_load = node.option("default-load").is_some_and(is_true);
     let mut settings = Settings::Store(instance.name.clone());
@@ -313,9 +408,11 @@ fn of_instance(
         }
         // buildx uses this driver if the file names none.
         "docker-container" | "" => Reach::Container {
-            container: format!("buildx_buildkit_{}", node.name),
+            container: container_of(&node.name),
             host: engine(&node.endpoint)?,
+            node: Some(Box::new(node.clone())),
         },
+        "kubernetes" => Reach::Kubernetes(Box::new(KubernetesNode::new(node, environment))),
         other => {
             return Err(ChooseError::Driver {
                 name: instance.name.clone(),
@@ -326,12 +423,27 @@ fn of_instance(
     };
     Ok(Candidate {
         name: instance.name.clone(),
+        node: Some(node.name.clone()),
+        platforms: node.platforms.clone().unwrap_or_default(),
+        is_one_of_several: false,
         from: from.to_owned(),
         reach,
         default_load,
         settings,
         warnings,
     })
+}
+
+/// Checks that rbake can reach a node with buildx's driver `remote` at `address`.
+pub(super) fn check_remote_address(
+    address: &str,
+    environment: &Environment,
+) -> Result<(), ChooseError> {
+    let node = Node {
+        endpoint: address.to_owned(),
+        ..Node::default()
+    };
+    remote(&node, "the endpoint", environment).map(drop)
 }
 
 /// The address and certificates of a node with buildx's driver `remote`.
@@ -362,7 +474,9 @@ fn remote(node: &Node, from: &str, environment: &Environment) -> Result<Reach, C
             address: endpoint.to_string(),
         });
     }
-    Ok(Reach::Remote(endpoint.with_tls(material)))
+    Ok(Reach::Remote(
+        with_cluster(endpoint, environment).with_tls(material),
+    ))
 }
 
 fn is_true(text: &str) -> bool {

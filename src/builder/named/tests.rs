@@ -1,10 +1,13 @@
 use super::*;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const MTLS: &str = r#"{"Name":"far","Driver":"remote","Nodes":[{"Name":"far0","Endpoint":"tcp://b.example:1234","DriverOpts":{"cacert":"/c/ca.pem","cert":"/c/cert.pem","key":"/c/key.pem","servername":"b","default-load":"true"}}]}"#;
 const CONTAINER: &str = r#"{"Name":"ci","Driver":"docker-container","Nodes":[{"Name":"ci0","Endpoint":"unix:///var/run/docker.sock","DriverOpts":null}]}"#;
 const KUBERNETES: &str = r#"{"Name":"k","Driver":"kubernetes","Nodes":[{"Name":"k0","Endpoint":"kubernetes:///k?deployment=k0"}]}"#;
-const TWO: &str = r#"{"Name":"two","Driver":"remote","Nodes":[{"Name":"a","Endpoint":"unix:///a"},{"Name":"b","Endpoint":"unix:///b"}]}"#;
+const CLOUD: &str =
+    r#"{"Name":"cloud","Driver":"cloud","Nodes":[{"Name":"cloud0","Endpoint":"cloud://me/c"}]}"#;
+const TWO: &str = r#"{"Name":"two","Driver":"remote","Nodes":[{"Name":"a","Endpoint":"unix:///a","Platforms":[{"os":"linux","architecture":"arm64"}]},{"Name":"b","Endpoint":"unix:///b"}]}"#;
+const EMPTY: &str = r#"{"Name":"empty","Driver":"remote","Nodes":[]}"#;
 
 fn store(current: Option<&str>) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -14,7 +17,9 @@ fn store(current: Option<&str>) -> tempfile::TempDir {
         ("far", MTLS),
         ("ci", CONTAINER),
         ("k", KUBERNETES),
+        ("cloud", CLOUD),
         ("two", TWO),
+        ("empty", EMPTY),
     ] {
         std::fs::write(instances.join(name), text).unwrap();
     }
@@ -38,7 +43,10 @@ fn environment(dir: &Path, more: &[(&str, &str)]) -> Environment {
 }
 
 fn candidate(flag: Option<&str>, environment: &Environment) -> Result<Candidate, ChooseError> {
-    named(flag, environment).map(|(candidate, _)| candidate.unwrap())
+    named(flag, environment).map(|(nodes, _)| {
+        assert_eq!(nodes.len(), 1);
+        nodes.into_iter().next().unwrap()
+    })
 }
 
 #[test]
@@ -182,7 +190,7 @@ fn a_docker_engine_that_is_named_counts_as_a_named_builder() {
     .unwrap();
     let nothing = [("DOCKER_CONTEXT", ""), ("DOCKER_HOST", "")];
     let (found, _) = named(None, &environment(dir.path(), &nothing)).unwrap();
-    assert_eq!(found, None);
+    assert_eq!(found, []);
 }
 
 #[test]
@@ -195,14 +203,17 @@ fn a_blank_name_is_an_error() {
         "`BUILDX_BUILDER` is blank, so it does not name a builder"
     );
     let nothing = environment(dir.path(), &[("BUILDX_BUILDER", "")]);
-    assert_eq!(named(Some(""), &nothing).unwrap().0, None);
+    assert_eq!(named(Some(""), &nothing).unwrap().0, []);
 }
 
 #[test]
 fn containers_are_found_on_their_docker_engine() {
     let dir = store(None);
     let found = candidate(Some("ci"), &environment(dir.path(), &[])).unwrap();
-    let Reach::Container { container, host } = found.reach else {
+    let Reach::Container {
+        container, host, ..
+    } = found.reach
+    else {
         panic!("no container")
     };
     assert_eq!(container, "buildx_buildkit_ci0");
@@ -222,16 +233,58 @@ fn containers_are_found_on_their_docker_engine() {
 
 #[test]
 fn a_chosen_builder_that_cannot_be_used_is_an_error() {
-    let dir = store(Some("k"));
+    let dir = store(Some("cloud"));
     let environment = environment(dir.path(), &[]);
     let error = named(None, &environment).unwrap_err();
-    assert!(matches!(error, ChooseError::Driver { driver, .. } if driver == "kubernetes"));
-    let error = named(Some("two"), &environment).unwrap_err();
-    assert!(matches!(error, ChooseError::Nodes { count: 2, .. }));
+    assert!(matches!(error, ChooseError::Driver { driver, .. } if driver == "cloud"));
+    let error = named(Some("empty"), &environment).unwrap_err();
+    assert!(matches!(error, ChooseError::Nodes { count: 0, .. }));
     let error = named(Some("fra"), &environment).unwrap_err();
     assert!(
         matches!(error, ChooseError::Unknown { known, .. } if known.contains(&"far".to_owned()))
     );
+}
+
+#[test]
+fn all_nodes_of_a_builder_are_candidates_with_their_platforms() {
+    let dir = store(None);
+    let (nodes, _) = named(Some("two"), &environment(dir.path(), &[])).unwrap();
+    let shown: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        [
+            "the node `a` of the builder `two` at unix:///a",
+            "the node `b` of the builder `two` at unix:///b",
+        ]
+    );
+    let platforms: Vec<usize> = nodes.iter().map(|node| node.platforms.len()).collect();
+    assert_eq!(platforms, [1, 0]);
+}
+
+#[test]
+fn a_builder_in_kubernetes_has_no_address_before_its_pods_run() {
+    let dir = store(None);
+    let found = candidate(Some("k"), &environment(dir.path(), &[])).unwrap();
+    assert_eq!(found.driver().name(), "kubernetes");
+    assert_eq!(
+        (found.endpoint(), found.node.as_deref()),
+        (None, Some("k0"))
+    );
+}
+
+#[test]
+fn a_pod_at_an_address_is_in_the_cluster_of_the_settings() {
+    let dir = store(None);
+    let variables = [
+        ("BUILDKIT_HOST", "kube-pod://b-0?context=far"),
+        ("KUBECONFIG", "/k/config"),
+    ];
+    let found = candidate(None, &environment(dir.path(), &variables)).unwrap();
+    let Reach::Remote(Endpoint::Pod(pod)) = found.reach else {
+        panic!("no pod")
+    };
+    assert_eq!(pod.cluster.kubeconfigs, [PathBuf::from("/k/config")]);
+    assert_eq!(pod.cluster.context.as_deref(), Some("far"));
 }
 
 #[test]
@@ -248,6 +301,6 @@ fn docker_contexts_and_the_embedded_builder_can_be_named() {
 fn a_removed_current_builder_is_reported_and_not_used() {
     let dir = store(Some("gone"));
     let (found, trail) = named(None, &environment(dir.path(), &[])).unwrap();
-    assert_eq!(found, None);
+    assert_eq!(found, []);
     assert_eq!(trail[2].reason, "`gone` was chosen, but has been removed");
 }

@@ -1,9 +1,10 @@
 //! Builds targets, or prints something instead (`--print`, `--list`).
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::definition::{self, LoadedDefinition};
-use super::{build, gates, preflight, privileges, publishing};
+use super::{build, build_settings, gates, preflight, privileges, publishing, remote};
 use crate::cli::args::BakeArgs;
 use crate::cli::exit::Exit;
 use crate::cli::logs::{self, LogPlace};
@@ -15,10 +16,10 @@ use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap, closest};
 use crate::files::{Resolved, Resolver};
 use crate::plan::entitlements::Allowed;
 use crate::plan::list::ListSpec;
-use crate::plan::{self, Plan, Policies, TargetOverride};
+use crate::plan::{self, FrontendCall, Plan, Policies, TargetOverride};
 use crate::publish::settings::SettingsFile;
-use crate::report::Mode;
-use crate::types::Environment;
+use crate::report::{self, Mode};
+use crate::types::{Clock, Environment};
 
 const UNKNOWN_TARGET: &str = "plan::unknown-target";
 
@@ -67,12 +68,8 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
         loaded,
     } = invocation;
     let list = list_spec(&args, screen)?;
-    // Commands that only print have nothing to clean up, so signals keep their default actions.
-    let signals = if list.is_some() || args.print == Some(true) {
-        Signals::left_alone()
-    } else {
-        Signals::take().map_err(|error| unwatched(&error))?
-    };
+    let only_prints = list.is_some() || args.print == Some(true);
+    let signals = take_signals(&args, only_prints, environment)?;
     signals.doing("reading the definition");
     let mut overrides = overrides(&args, list.is_some(), environment)?;
     let allowed = Allowed::parse(&args.allow)?;
@@ -82,13 +79,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
     let mode = progress::mode(args.progress.as_deref(), environment, screen)?;
     let draws = mode == Mode::Tty && list.is_none() && args.print != Some(true);
     let log = begin_log(&args, draws, environment, &signals)?;
-    let loaded = match loaded.map_or_else(|| definition::load(&args, environment), Ok) {
-        Ok(loaded) => loaded,
-        Err(unreadable) => {
-            screen.set_sources(unreadable.sources);
-            return Err(unreadable.problems);
-        }
-    };
+    let loaded = load(loaded, &args, mode, environment, (&signals, &mut *screen))?;
     let sources = overrides.place(&loaded.sources);
     screen.set_sources(sources);
     checked(Diagnostics(not_text::asked_for(environment)), screen)?;
@@ -121,22 +112,27 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
         std::mem::forget((plan, loaded));
         return Ok(exit);
     }
+    let shown = plan;
+    let carried_out = shown.without_results_of_calls();
+    let plan = carried_out.as_ref().unwrap_or(&shown);
     let gate_settings = settings.gate.clone();
+    let build = build_settings::wishes(&args, environment, settings.build)?;
     let mut publish = publishing::wishes(&args, gated.wishes, settings, environment)?;
     let paths = Resolver::new(environment.current_dir());
     let allowed = allowed.with_grants(&plan.grants);
     let check = preflight::Check {
-        plan: &plan,
+        plan,
         publish: &publish,
         allowed: &allowed,
         environment,
         paths: &paths,
+        folder: &loaded.folder,
         signals: &signals,
     };
     check.all(&mut found);
     checked(found, screen)?;
     publish.gates.saved = gates::saved(&publish.gates, &gate_settings, &args, &allowed, &paths)?;
-    let metadata = metadata_place(&args, &plan, &allowed, &paths)?;
+    let metadata = metadata_place(&args, plan, &allowed, &paths)?;
     signals.done();
     let asked = privileges::Asked {
         allowed: &allowed,
@@ -145,22 +141,81 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
         may_ask: mode != Mode::RawJson,
         fetched: loaded.fetched,
     };
-    privileges::check(&plan, &asked, environment, &paths, screen)?;
+    privileges::check(plan, &asked, environment, &paths, screen)?;
     privileges::check_command(gated.consent.as_ref(), &asked, screen)?;
     Ok(build::run(
         &build::BuildOrder {
             args: &args,
-            plan: &plan,
+            plan,
+            shown: &shown,
+            requested: &loaded.targets,
             paths: &paths,
             metadata,
             mode,
+            build,
             publish,
+            call: overrides.call.as_ref(),
             log: &log,
             environment,
             signals: &signals,
         },
         screen,
     ))
+}
+
+/// Takes the signals, and begins to measure the time of the run. Commands that only print have nothing to clean up, so signals keep
+/// their default actions.
+fn take_signals(
+    args: &BakeArgs,
+    only_prints: bool,
+    environment: &Environment,
+) -> Result<Signals, Diagnostic> {
+    let signals = if only_prints {
+        Signals::left_alone()
+    } else {
+        Signals::take().map_err(|error| unwatched(&error))?
+    };
+    if let Some(limit) = build_settings::limit(args, environment)? {
+        signals.limit(limit).map_err(|error| unwatched(&error))?;
+    }
+    Ok(signals)
+}
+
+/// Reads the definition, unless it was read already. `screen` can then show the place of what is wrong in it.
+fn load(
+    loaded: Option<LoadedDefinition>,
+    args: &BakeArgs,
+    mode: Mode,
+    environment: &Environment,
+    (signals, screen): (&Signals, &mut Screen),
+) -> Result<LoadedDefinition, Diagnostics> {
+    let begun = Clock::system().now();
+    let loaded = if let Some(loaded) = loaded {
+        Ok(loaded)
+    } else {
+        if definition::remote(args).is_some() {
+            signals.doing("fetching the definition");
+        }
+        let fetched = remote::fetch(args, environment, screen)?;
+        signals.doing("reading the definition");
+        definition::load_with(args, environment, fetched)
+    };
+    let loaded = loaded.map_err(|unreadable| {
+        screen.set_sources(unreadable.sources);
+        unreadable.problems
+    })?;
+    if mode == Mode::RawJson {
+        tell_files(&loaded, begun, screen);
+    }
+    Ok(loaded)
+}
+
+/// Writes the progress of reading the definition, which began at `begun`, for programs.
+fn tell_files(loaded: &LoadedDefinition, begun: SystemTime, screen: &mut Screen) {
+    let files = loaded.sources.iter();
+    let files = files.map(|(_, file)| (file.name.as_str(), file.text.len()));
+    let times = (begun, Clock::system().now());
+    screen.message(&report::definition_read(files, loaded.fetched, times));
 }
 
 /// Prints `plan`, until the output cannot be written.
@@ -265,7 +320,7 @@ fn checked(found: Diagnostics, screen: &mut Screen) -> Result<(), Diagnostics> {
 }
 
 fn unwatched(error: &std::io::Error) -> Diagnostic {
-    let message = format!("cannot watch for signals: {error}");
+    let message = format!("cannot watch for signals and the time: {error}");
     Diagnostic::error(Class::Internal, "cli::signals", message)
 }
 
@@ -296,6 +351,8 @@ fn list_spec(args: &BakeArgs, screen: &mut Screen) -> Result<Option<ListSpec>, D
 /// The changes to the plan that flags ask for.
 struct Overrides {
     sets: Vec<TargetOverride>,
+    /// What `--call` and `--check` ask the frontends.
+    call: Option<FrontendCall>,
     policies_disabled: bool,
 }
 
@@ -331,11 +388,17 @@ fn overrides(
     }
     take(Ok(args.push.filter(|on| *on).map(TargetOverride::push)));
     take(Ok(args.load.filter(|on| *on).map(TargetOverride::load)));
-    take(match args.method.as_deref().map(call::method) {
-        None | Some(Ok(None)) => Ok(None),
-        Some(Ok(Some(method))) => Ok(Some(TargetOverride::call(method))),
-        Some(Err(problem)) => Err(problem),
-    });
+    let call = match args.method.as_deref().map(call::of_flag) {
+        None => None,
+        Some(Ok(call)) => call,
+        Some(Err(problem)) => {
+            take(Err(problem));
+            None
+        }
+    };
+    take(Ok(call
+        .as_ref()
+        .map(|call| TargetOverride::call(call.method.clone()))));
     take(Ok(args.no_cache.map(TargetOverride::no_cache)));
     take(Ok(args.pull.map(TargetOverride::pull)));
     for (kind, value) in [("sbom", &args.sbom), ("provenance", &args.provenance)] {
@@ -356,6 +419,7 @@ fn overrides(
     };
     problems.into_result(Overrides {
         sets,
+        call,
         policies_disabled,
     })
 }

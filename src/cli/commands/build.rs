@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use tracing::Instrument as _;
 
+use super::answers::AnsweredRun;
 use crate::builder::embedded::Launcher;
-use crate::builder::{self, Chosen};
+use crate::builder::{self, ChosenBuilder};
 use crate::cli::args::BakeArgs;
 use crate::cli::exit::Exit;
 use crate::cli::logs::LogPlace;
@@ -20,26 +21,41 @@ use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::engine::Patience;
 use crate::event::{EventKind, EventSink};
 use crate::files::{Resolved, Resolver};
+use crate::golang::strconv;
 use crate::outcome::{CancelReason, Outcome, TargetOutcome};
-use crate::plan::{self, Plan};
-use crate::report::{Mode, ReportEnding, Reporter, metadata};
-use crate::run::{self, Baked, Prepared, PublishWishes, Stop, Tools};
+use crate::plan::{self, FrontendCall, Plan};
+use crate::report::{Mode, Model, ReportEnding, Reporter, metadata};
+use crate::run::{
+    self, AfterFailure, Baked, BuildWishes, Prepared, ProvenanceDetail, PublishWishes, Stop, Tools,
+};
 use crate::types::blocking::unblock;
 use crate::types::{Clock, Environment, TargetName, terminal};
 
 /// The number of threads for connections and transfers. Few are enough, because the daemon does the work.
 const WORKERS: usize = 2;
 
+/// The variable that asks for the warnings of frontends in the metadata file.
+const METADATA_WARNINGS: &str = "BUILDX_METADATA_WARNINGS";
+
 /// What to build, and how to show it.
 pub(super) struct BuildOrder<'a> {
     pub(super) args: &'a BakeArgs,
+    /// What is carried out: called targets have no outputs in it.
     pub(super) plan: &'a Plan,
+    /// The plan as the user wrote it.
+    pub(super) shown: &'a Plan,
+    /// The targets and groups that the user asked for. Empty means `default`.
+    pub(super) requested: &'a [String],
     pub(super) paths: &'a Resolver,
     /// The place of the metadata file; `None` if none is written.
     pub(super) metadata: Option<Resolved>,
     pub(super) mode: Mode,
+    /// How targets are built.
+    pub(super) build: BuildWishes,
     /// How images are published.
     pub(super) publish: PublishWishes,
+    /// What `--call` asks the frontends of all targets. `None` if each target does what it says itself.
+    pub(super) call: Option<&'a FrontendCall>,
     /// Where the log goes.
     pub(super) log: &'a LogPlace,
     pub(super) environment: &'a Environment,
@@ -91,6 +107,7 @@ impl EndsSoFar {
             problems: Vec::new(),
             caches: Vec::new(),
             interrupted: None,
+            kept_going: false,
             elapsed: self.clock.elapsed(),
         }
     }
@@ -141,12 +158,10 @@ pub(super) fn run(order: &BuildOrder<'_>, screen: &mut Screen) -> Exit {
     // far.
     order.signals.run_begins(
         &stop,
-        Box::new(move |signal| {
+        Box::new(move |reason| {
             end_helpers(&last_credentials);
-            let outcome = so_far.cut_off(&CancelReason::Signal(signal));
-            last_events.send(EventKind::Stopping {
-                reason: "interrupted".to_owned(),
-            });
+            let outcome = so_far.cut_off(&reason);
+            run::tell_of_stop(&reason, &last_events);
             if let Some(reporter) = take(&last_reporter) {
                 reporter.finish(ReportEnding {
                     outcome,
@@ -154,9 +169,10 @@ pub(super) fn run(order: &BuildOrder<'_>, screen: &mut Screen) -> Exit {
                 });
             }
             // Last, because the log may be on a disk that does not answer.
-            tracing::warn!(signal, "a signal ended the run");
+            tracing::warn!(?reason, "the run was ended");
         }),
     );
+    runtime.spawn(tell_of_limit(stop.clone(), events.clone()));
     let bake = bake(order, prepared, events, stop, clock, &credentials);
     let ended = runtime.block_on(bake.instrument(tracing::info_span!("bake")));
     // From here on, only this thread uses the reporter. If a signal is already ending the process, `end` does not
@@ -183,6 +199,14 @@ pub(super) fn run(order: &BuildOrder<'_>, screen: &mut Screen) -> Exit {
     let explains = order.args.debug == Some(true) && order.mode != Mode::RawJson;
     order.log.tell(exit, explains, screen);
     exit
+}
+
+/// Says that the time is up, also if no target is being solved any more.
+async fn tell_of_limit(stop: Stop, events: EventSink) {
+    let reason = stop.requested().await;
+    if let CancelReason::TimedOut(_) = reason {
+        run::tell_of_stop(&reason, &events);
+    }
 }
 
 /// Ends credential helpers. One may still be waiting for an answer from the user, which nobody needs any more.
@@ -243,16 +267,22 @@ async fn bake(
         chosen = choose(order, &events) => chosen?,
         reason = stop.requested() => return Ok(stopped(reason)),
     };
-    for warning in &chosen.warnings {
+    for warning in chosen.nodes().flat_map(|node| &node.warnings) {
         events.send(EventKind::Notice(warning.clone()));
     }
     let tools = Tools {
         chosen,
         credentials: Arc::new(credentials),
         environment: order.environment.clone(),
+        build: order.build,
         publish: order.publish.clone(),
         clock: kept_clock,
         export_special: order.args.export_special.unwrap_or_default(),
+        provenance: order
+            .metadata
+            .as_ref()
+            .and_then(|_| ProvenanceDetail::of(order.environment)),
+        requested: order.requested.to_vec(),
         events,
         stop,
     };
@@ -273,7 +303,7 @@ async fn credentials(order: &BuildOrder<'_>, events: &EventSink, clock: Clock) -
     unblock(read).await
 }
 
-async fn choose(order: &BuildOrder<'_>, events: &EventSink) -> Result<Chosen, Diagnostics> {
+async fn choose(order: &BuildOrder<'_>, events: &EventSink) -> Result<ChosenBuilder, Diagnostics> {
     let program = std::env::current_exe().unwrap_or_else(|_| "rbake".into());
     let requirements = plan::requirements(order.plan);
     let flag = order.args.builder.as_deref();
@@ -306,33 +336,83 @@ fn tell(
     // The command of a gate is shown as a target, but has no metadata.
     let mut targets = baked.outcome.targets.clone();
     targets.retain(|(name, _)| order.plan.targets.contains_key(name));
-    let builder = baked.builder;
+    let mut outcome = baked.outcome;
+    // Answers of frontends are printed as data. The summary is about what was built.
+    outcome.targets.retain(|(_, end)| !is_answer(end));
     let finished = reporter.finish(ReportEnding {
         facts: baked.facts,
-        outcome: baked.outcome,
+        outcome,
         debug: order.args.debug == Some(true),
     });
     if finished.broken.is_some() {
         return Exit::Failed;
     }
-    let Some(place) = &order.metadata else {
-        return exit;
+    let results = MetadataParts {
+        targets: &targets,
+        model: &finished.model,
     };
-    let some_succeeded = targets
+    let written = write_metadata(order, &results, exit, screen);
+    let is_stopped = matches!(exit, Exit::Interrupted | Exit::HungUp | Exit::TimedOut);
+    let tells_all = order.build.after_failure == AfterFailure::KeepGoing && !is_stopped;
+    if !tells_all && (written != Exit::Success || exit != Exit::Success) {
+        return if exit == Exit::Success { written } else { exit };
+    }
+    let run = AnsweredRun {
+        plan: order.shown,
+        flag: order.call,
+        targets: &targets,
+        environment: order.environment,
+    };
+    let answered = run.tell(screen);
+    [exit, written]
+        .into_iter()
+        .find(|exit| *exit != Exit::Success)
+        .unwrap_or(answered)
+}
+
+/// Whether a target ended with an answer of its frontend instead of an image.
+fn is_answer(end: &TargetOutcome) -> bool {
+    matches!(end, TargetOutcome::Succeeded(solved) if solved.called.is_some())
+}
+
+/// What the metadata file is made of.
+struct MetadataParts<'a> {
+    targets: &'a [(TargetName, Arc<TargetOutcome>)],
+    /// The run as it was shown, with the warnings of frontends.
+    model: &'a Model,
+}
+
+/// Writes the metadata file, if the user wants one and at least one target succeeded in the run that ended with `exit`.
+fn write_metadata(
+    order: &BuildOrder<'_>,
+    parts: &MetadataParts<'_>,
+    exit: Exit,
+    screen: &mut Screen,
+) -> Exit {
+    let Some(place) = &order.metadata else {
+        return Exit::Success;
+    };
+    let some_succeeded = parts
+        .targets
         .iter()
         .any(|(_, end)| matches!(**end, TargetOutcome::Succeeded(_)));
     if exit != Exit::Success && !some_succeeded {
-        return exit;
+        return Exit::Success;
     }
-    let additions = additions(&targets, &builder);
+    let additions = additions(parts.targets);
     let outcome = Outcome {
-        targets,
+        targets: parts.targets.to_vec(),
         problems: Vec::new(),
         caches: Vec::new(),
         interrupted: None,
+        kept_going: false,
         elapsed: Duration::ZERO,
     };
-    let document = metadata::document(&outcome, &additions, None);
+    let asks_for_warnings = order.environment.get(METADATA_WARNINGS);
+    let with_warnings = asks_for_warnings.and_then(strconv::parse_bool) == Some(true);
+    // As in buildx: the answers have the warnings.
+    let model = (with_warnings && order.call.is_none()).then_some(parts.model);
+    let document = metadata::document(&outcome, &additions, model);
     let to = place.path().to_owned();
     let writing = move || {
         let why = if is_pipe(&to) {
@@ -347,7 +427,7 @@ fn tell(
         .signals
         .finishing(writing, || metadata::write(place, &document));
     match written {
-        Ok(()) => exit,
+        Ok(()) => Exit::Success,
         Err(error) => {
             let message = format!(
                 "cannot write the metadata file `{}`: {error}",
@@ -365,15 +445,15 @@ fn is_pipe(path: &Path) -> bool {
     found.is_ok_and(|found| found.file_type().is_fifo())
 }
 
-/// The additions to each target's metadata: buildx's `builder/node/ref`, by which buildx's tools find a build
-/// again. rbake's builders have a single node, which is named after the builder.
+/// The additions to each target's metadata: buildx's `builder/node/ref`, by which buildx's tools find a build again.
 fn additions(
     targets: &[(TargetName, Arc<TargetOutcome>)],
-    builder: &str,
 ) -> BTreeMap<TargetName, metadata::Additions> {
     let addition = |(name, end): &(TargetName, Arc<TargetOutcome>)| match &**end {
-        TargetOutcome::Succeeded(solved) => {
-            let reference = format!("{builder}/{builder}0/{}", solved.build_ref);
+        TargetOutcome::Succeeded(solved) if solved.called.is_none() => {
+            // As in buildx: an image that was merged of those of several nodes has no reference.
+            let node_path = solved.node_path.as_ref()?;
+            let reference = format!("{node_path}/{}", solved.build_ref);
             let values = BTreeMap::from([("buildx.build.ref".to_owned(), reference.into())]);
             Some((
                 name.clone(),

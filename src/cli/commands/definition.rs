@@ -11,7 +11,9 @@ use crate::definition::model::Definition;
 use crate::definition::source::{self, SourceRequest};
 use crate::definition::{self, EvaluationInputs};
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap};
-use crate::types::remote::is_remote;
+use crate::run::FetchedDefinition;
+use crate::types::remote::{RemoteAddress, is_remote};
+use crate::types::secret::redact_url;
 use crate::types::{Clock, Environment, Platform};
 
 /// A definition, and the rest of the command line that belongs to it.
@@ -54,22 +56,51 @@ pub(in crate::cli) fn peek(
     load(&args, environment).ok()
 }
 
-/// Reads the files, evaluates them, and decodes the targets.
+/// Reads the files of a definition on this machine, evaluates them, and decodes the targets.
 pub(in crate::cli) fn load(
     args: &BakeArgs,
     environment: &Environment,
 ) -> Result<LoadedDefinition, Unreadable> {
-    let (remote, command_context, targets) = split_positionals(&args.targets);
-    let bare = |problems: Diagnostics| Unreadable {
+    if let Some(address) = remote(args) {
+        let message = format!(
+            "`{}` is the address of a remote definition, and only a build reads that",
+            redact_url(address.as_str())
+        );
+        let problem = Diagnostic::error(Class::Usage, "cli::usage", message);
+        return Err(bare(
+            problem.help("clone it, and run this in the clone").into(),
+        ));
+    }
+    load_with(args, environment, None)
+}
+
+/// The address of the remote definition on the command line.
+pub(in crate::cli) fn remote(args: &BakeArgs) -> Option<RemoteAddress> {
+    let (remote, ..) = split_positionals(&args.targets);
+    RemoteAddress::parse(&remote?.into())
+}
+
+/// Without the sources: they were not read.
+fn bare(problems: Diagnostics) -> Unreadable {
+    Unreadable {
         problems,
         sources: Arc::default(),
-    };
+    }
+}
+
+/// Like [`load`]. The files of `fetched`, which comes from [`remote`], are read before local ones.
+pub(in crate::cli) fn load_with(
+    args: &BakeArgs,
+    environment: &Environment,
+    fetched: Option<FetchedDefinition>,
+) -> Result<LoadedDefinition, Unreadable> {
+    let (_, command_context, targets) = split_positionals(&args.targets);
     let vars = variables(&args.var).map_err(bare)?;
     let options =
         DecodeOptions::from_environment(environment).map_err(|problem| bare(problem.into()))?;
     let request = SourceRequest {
         files: &args.files,
-        remote: remote.as_deref(),
+        fetched: fetched.as_ref().map(|fetched| fetched.files.as_slice()),
         environment,
     };
     let folder = source::folder(&request);
@@ -84,13 +115,17 @@ pub(in crate::cli) fn load(
     let definition = definition::load(&mut sources, &inputs, options);
     let sources = Arc::new(sources.map);
     match definition {
-        Ok(definition) => Ok(LoadedDefinition {
-            definition,
-            sources,
-            targets,
-            fetched: remote.is_some(),
-            folder,
-        }),
+        Ok(mut definition) => {
+            let is_fetched = fetched.is_some();
+            definition.tree = fetched.and_then(|fetched| fetched.tree);
+            Ok(LoadedDefinition {
+                definition,
+                sources,
+                targets,
+                fetched: is_fetched,
+                folder,
+            })
+        }
         Err(problems) => Err(Unreadable { problems, sources }),
     }
 }

@@ -275,7 +275,7 @@ fn pushes(plan: &Plan) -> bool {
     let mut targets = plan.targets.values();
     targets.any(|target| {
         let mut outputs = target.attributes.output.iter();
-        outputs.any(|output| output.value.pushes())
+        !target.is_called() && outputs.any(|output| output.value.pushes())
     })
 }
 

@@ -1,7 +1,9 @@
 //! The verbs, one file for each.
 
+mod answers;
 pub(super) mod bake;
 mod build;
+mod build_settings;
 pub(super) mod builder;
 pub(super) mod completion;
 pub(super) mod definition;
@@ -11,3 +13,4 @@ mod privileges;
 pub(super) mod prune;
 mod publishing;
 pub(super) mod recovery;
+mod remote;

@@ -1,6 +1,8 @@
 //! Checks a plan before it is built, and finds everything at once that is wrong on this machine. With `--preflight-only`, the
 //! registries that refuse a push are added to these problems; without them, a run looks at registries when it has a builder.
 
+use std::path::Path;
+
 use tokio_util::sync::CancellationToken;
 
 use super::privileges;
@@ -8,7 +10,7 @@ use crate::cli::signals::Signals;
 use crate::credential::{Provider, ProviderOptions};
 use crate::diag::Diagnostics;
 use crate::files::Resolver;
-use crate::plan::entitlements::Allowed;
+use crate::plan::entitlements::{Allowed, refused_deletions};
 use crate::plan::{self, Plan, SharedTags};
 use crate::publish::settings::PublishMode;
 use crate::registry::Registries;
@@ -22,6 +24,8 @@ pub(super) struct Check<'a> {
     pub(super) allowed: &'a Allowed,
     pub(super) environment: &'a Environment,
     pub(super) paths: &'a Resolver,
+    /// The folder of the definition, relative to the working directory.
+    pub(super) folder: &'a Path,
     pub(super) signals: &'a Signals,
 }
 
@@ -30,6 +34,12 @@ impl Check<'_> {
     pub(super) fn all(&self, found: &mut Diagnostics) {
         let (plan, environment) = (self.plan, self.environment);
         found.0.append(&mut self.values().0);
+        found.add_new(refused_deletions(
+            plan,
+            environment,
+            self.paths,
+            self.folder,
+        ));
         // Nothing is read or asked of anyone in the name of a user who has not agreed to what the definition wants. But
         // if a context does not exist, that is reported before the user is asked to grant access to it.
         let only_checks = self.publish.preflight_only;

@@ -3,15 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::build_settings::boolean;
 use crate::cli::args::BakeArgs;
 use crate::cli::screen::Screen;
-use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap};
-use crate::golang::strconv::parse_bool;
+use crate::diag::{Diagnostics, SourceMap};
 use crate::publish::settings::{FILE_NAME, PublishFlags, PublishSettings, SettingsFile};
 use crate::publisher::PublishForce;
 use crate::run::{GateWishes, PublishWishes};
 use crate::types::Environment;
-use crate::types::terminal::visible;
 
 const SALVAGE_VARIABLE: &str = "RBAKE_SALVAGE";
 
@@ -36,7 +35,9 @@ pub(super) fn wishes(
     file: SettingsFile,
     environment: &Environment,
 ) -> Result<PublishWishes, Diagnostics> {
-    let salvages = salvages(args, environment, file.salvages)?;
+    // The flag, or else the variable, or else the file.
+    let salvages = boolean(args.salvage, environment, SALVAGE_VARIABLE)?;
+    let salvages = salvages.or(file.salvages).unwrap_or(true);
     let list = |texts: &Vec<String>| (!texts.is_empty()).then(|| texts.clone());
     let flags = PublishFlags {
         immutable: list(&args.immutable_tags),
@@ -54,23 +55,4 @@ pub(super) fn wishes(
         hold: args.hold == Some(true),
         salvages,
     })
-}
-
-/// Whether the finished steps of a failed build are exported: the flag, or else the variable, or else the file.
-fn salvages(
-    args: &BakeArgs,
-    environment: &Environment,
-    file: Option<bool>,
-) -> Result<bool, Diagnostic> {
-    let given = match (args.salvage, environment.non_empty(SALVAGE_VARIABLE)) {
-        (Some(flag), _) => Some(flag),
-        (None, Some(text)) => Some(parse_bool(text.trim()).ok_or_else(|| {
-            let text = visible(text);
-            let message =
-                format!("`{SALVAGE_VARIABLE}` is `{text}`, which is neither true nor false");
-            Diagnostic::error(Class::Usage, "settings::invalid-value", message)
-        })?),
-        (None, None) => file,
-    };
-    Ok(given.unwrap_or(true))
 }

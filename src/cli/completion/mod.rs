@@ -218,9 +218,11 @@ fn of_command<'w>(
         }
         WantedWord::Word => {
             let mut positionals = command.get_positionals();
-            positionals
-                .next()
-                .map_or_else(Candidates::default, possible)
+            match positionals.next() {
+                Some(arg) if arg.get_id() == "builder_name" => known.value(arg, &line),
+                Some(arg) => possible(arg),
+                None => Candidates::default(),
+            }
         }
     };
     (candidates, line.current)

@@ -137,7 +137,13 @@ fn values(path: &str, key: &str, value: &str, environment: &Environment) -> Cand
             "type=oci,dest=",
             "type=cacheonly",
         ]),
-        "cache-from" | "cache-to" => after(&["type=registry,ref=", "type=local,", "type=gha"]),
+        "cache-from" | "cache-to" => after(&[
+            "type=registry,ref=",
+            "type=local,",
+            "type=gha",
+            "type=s3,",
+            "type=azblob,",
+        ]),
         "attest" => after(&["type=provenance,mode=", "type=sbom"]),
         _ => words(&[]),
     }

@@ -18,6 +18,11 @@ target "worker" {}
 target "version" {}
 "#;
 
+const OF_BUILDER: [&str; 13] = [
+    "status", "ls", "inspect", "create", "use", "rm", "start", "stop", "du", "prune", "logs",
+    "install", "serve",
+];
+
 fn project(files: &[(&str, &str)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in files {
@@ -78,10 +83,7 @@ fn verbs_are_offered_as_first_words_only_and_targets_take_precedence() {
     assert_eq!(values(&["ver"]), ["version"]);
     assert_eq!(values(&["version", "es"]), ["essential"]);
     assert_eq!(values(&["bake", "es"]), ["essential"]);
-    assert_eq!(
-        values(&["builder", ""]),
-        ["status", "install", "serve", "stop"]
-    );
+    assert_eq!(values(&["builder", ""]), OF_BUILDER);
     assert_eq!(
         values(&["+builder", "install", "--from", ""]),
         ["path", "release", "go"]
@@ -96,8 +98,23 @@ fn verbs_are_offered_as_first_words_only_and_targets_take_precedence() {
 }
 
 #[test]
+fn verbs_about_a_builder_are_completed_with_the_names_of_builders() {
+    let dir = project(&[]);
+    let instances = dir.path().join("buildx/instances");
+    std::fs::create_dir_all(&instances).unwrap();
+    std::fs::write(instances.join("far"), "{}").unwrap();
+    let docker = dir.path().display().to_string();
+    let environment = Environment::of([("DOCKER_CONFIG", docker.as_str())], dir.path());
+    for verb in ["inspect", "use", "rm", "start", "stop"] {
+        let words = ["+builder", verb, "f"].map(str::to_owned);
+        let answer = answer(&words, true, &environment);
+        assert_eq!(answer, "far\tbuildx builder\n:4\n", "{verb}");
+    }
+}
+
+#[test]
 fn flags_may_precede_a_verb() {
-    let sub = ["status", "install", "serve", "stop"];
+    let sub = OF_BUILDER;
     assert_eq!(values(&["--builder", "r", "builder", ""]), sub);
     assert_eq!(values(&["-D", "--builder=r", "+builder", ""]), sub);
     assert_eq!(values(&["--log-file", "l", "builder", ""]), sub);

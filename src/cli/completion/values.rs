@@ -149,7 +149,7 @@ impl<'e> KnownNames<'e> {
     pub(super) fn value(&mut self, arg: &Arg, line: &Line<'_, '_>) -> Candidates {
         match arg.get_id().as_str() {
             "allow" => self.allow(line.current),
-            "builder" => Candidates::of(self.builders()),
+            "builder" | "builder_name" => Candidates::of(self.builders()),
             "call" => words(CALL),
             "export_special" => words(EXPORT_SPECIAL),
             "files" | "gate_save_to" | "log_file" | "metadata_file" => Candidates::files(),

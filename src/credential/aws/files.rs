@@ -52,6 +52,16 @@ impl AwsFiles {
         &self,
         profile: &str,
     ) -> Result<Option<AwsCredential>, AwsCredentialError> {
+        let profile = self.profile(profile)?;
+        // Then the keys of the profile are not what its requests are signed with.
+        if profile.value("role_arn").is_some() {
+            return Ok(None);
+        }
+        Ok(profile.keys())
+    }
+
+    /// What the files say of the profile `name`. It is empty if they do not have it. Blocks.
+    pub(super) fn profile(&self, name: &str) -> Result<AwsProfile, AwsCredentialError> {
         let mut values: BTreeMap<String, String> = BTreeMap::new();
         for file in &self.0 {
             let bytes = match read_regular(&file.path, LIMIT) {
@@ -65,20 +75,36 @@ impl AwsFiles {
                 }
             };
             let text = String::from_utf8_lossy(&bytes);
-            for (name, value) in section(&text, profile, file.is_config) {
-                values.entry(name).or_insert(value);
+            for (key, value) in section(&text, name, file.is_config) {
+                values.entry(key).or_insert(value);
             }
         }
-        let value = |name: &str| values.get(name).filter(|value| !value.is_empty());
-        // Then the keys of the profile are not what its requests are signed with.
-        if value("role_arn").is_some() {
-            return Ok(None);
-        }
-        let keys = value("aws_access_key_id").zip(value("aws_secret_access_key"));
-        Ok(keys.map(|(access_key, secret_key)| {
-            let token = value("aws_session_token").map(String::as_str);
-            AwsCredential::new(access_key, secret_key, token)
-        }))
+        Ok(AwsProfile(values))
+    }
+}
+
+/// What the files say of a profile. Some values are secret.
+pub(super) struct AwsProfile(BTreeMap<String, String>);
+
+impl AwsProfile {
+    /// Whether no file has the profile.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The value of `key`, if it is not empty.
+    pub(super) fn value(&self, key: &str) -> Option<&str> {
+        let value = self.0.get(key).map(String::as_str);
+        value.filter(|value| !value.is_empty())
+    }
+
+    /// The keys in the profile itself.
+    pub(super) fn keys(&self) -> Option<AwsCredential> {
+        let (access_key, secret_key) = self
+            .value("aws_access_key_id")
+            .zip(self.value("aws_secret_access_key"))?;
+        let token = self.value("aws_session_token");
+        Some(AwsCredential::new(access_key, secret_key, token))
     }
 }
 

@@ -2,9 +2,12 @@
 //!
 //! [`AwsCredential::find`] looks in the places of Amazon's tools, in their order: the variables, the profile's keys in the
 //! files, and last the program `aws`, which also knows single sign-on, roles and the machine's own role.
+//! [`AwsCredential::for_caches`] looks where Amazon's library for Go looks, which buildx uses for caches.
 
+mod chain;
 mod files;
 mod program;
+mod services;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,6 +17,7 @@ use crate::types::blocking::unblock;
 use crate::types::{Environment, Secret};
 
 use files::AwsFiles;
+pub(crate) use services::ServiceFault;
 
 const ACCESS_KEY: &str = "AWS_ACCESS_KEY_ID";
 const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
@@ -52,6 +56,27 @@ pub(crate) enum AwsCredentialError {
         /// Why not.
         #[source]
         source: Arc<std::io::Error>,
+    },
+    /// The environment names a profile that no file has.
+    #[error("there is no AWS profile `{profile}`")]
+    NoProfile {
+        /// The profile.
+        profile: String,
+    },
+    /// The program that a profile names failed.
+    #[error("the program in `credential_process` gave no AWS keys: {message}")]
+    NamedProgram {
+        /// What it printed, one line.
+        message: String,
+    },
+    /// A service that should give keys did not.
+    #[error("cannot get AWS keys from {service}")]
+    Service {
+        /// What it is.
+        service: &'static str,
+        /// Why not.
+        #[source]
+        source: Arc<ServiceFault>,
     },
     /// No place has keys, and the program `aws` is not installed.
     #[error(
@@ -107,18 +132,25 @@ impl AwsCredential {
             }
             (None, None) => {}
         }
-        let profile = ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"]
-            .into_iter()
-            .find_map(|name| environment.non_empty(name))
-            .unwrap_or("default")
-            .trim()
-            .to_owned();
+        let profile = profile_name(environment);
         let files = AwsFiles::of(environment);
         let of = profile.clone();
         if let Some(found) = unblock(move || files.credential(&of)).await? {
             return Ok(found);
         }
         program::credential(environment, profile).await
+    }
+
+    /// Finds the keys that buildx would give a cache. Programs that are asked for them get `of_programs` as their environment.
+    /// Takes at most a minute and a half, for programs and services.
+    ///
+    /// # Errors
+    /// There are none. Then buildx gives the cache none, and does not say so.
+    pub(crate) async fn for_caches(
+        environment: &Environment,
+        of_programs: &Environment,
+    ) -> Result<Self, AwsCredentialError> {
+        chain::credential(environment, of_programs).await
     }
 
     /// The access key's id.
@@ -135,6 +167,13 @@ impl AwsCredential {
     pub(crate) const fn session_token(&self) -> Option<&Secret<String>> {
         self.session_token.as_ref()
     }
+}
+
+/// The profile that the environment names.
+fn profile_name(environment: &Environment) -> String {
+    let mut names = ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"].into_iter();
+    let name = names.find_map(|name| environment.non_empty(name));
+    name.unwrap_or("default").trim().to_owned()
 }
 
 #[cfg(test)]

@@ -150,6 +150,23 @@ impl Export {
         }
     }
 
+    /// How a directory is written. An unknown mode is returned as the error.
+    ///
+    /// BuildKit ignores case and space around the word (`client/exporters.go`).
+    pub(crate) fn local_mode(&self) -> Result<LocalMode, &str> {
+        let text = self.attr("mode").unwrap_or_default();
+        match text.trim().to_lowercase().as_str() {
+            "" | "copy" => Ok(LocalMode::Copy),
+            "delete" => Ok(LocalMode::Delete),
+            _ => Err(text),
+        }
+    }
+
+    /// Whether the export deletes the files of its directory that are not in the result.
+    pub(crate) fn deletes(&self) -> bool {
+        self.kind == ExportKind::Local && self.local_mode() == Ok(LocalMode::Delete)
+    }
+
     /// What the export writes to on this machine.
     pub(crate) fn sink(&self) -> Sink {
         let archive = match self.kind {
@@ -164,6 +181,15 @@ impl Export {
             (true, _) => Sink::File,
         }
     }
+}
+
+/// What happens to files in an output directory that are not in the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LocalMode {
+    /// They stay.
+    Copy,
+    /// They are deleted.
+    Delete,
 }
 
 /// What an export writes to on this machine.

@@ -8,6 +8,7 @@ mod cache;
 mod collections;
 mod entry;
 mod export;
+mod object_store;
 mod policy;
 mod resources;
 mod secret;
@@ -20,7 +21,8 @@ pub(crate) use attest::Attest;
 pub(crate) use cache::{CacheEntry, CacheKind};
 pub(crate) use collections::{List, Map, SharedText};
 pub(crate) use entry::{Attrs, EntryError};
-pub(crate) use export::{Export, ExportKind, Sink};
+pub(crate) use export::{Export, ExportKind, LocalMode, Sink};
+pub(crate) use object_store::{ObjectCache, ObjectStore};
 pub(crate) use policy::{LogLevel, PolicyEntry};
 pub(crate) use resources::{FIELDS as RESOURCE_FIELDS, Resources};
 pub(crate) use secret::{SecretEntry, SshEntry};
@@ -28,6 +30,7 @@ pub(crate) use shorthand::{concerns, doubts};
 pub(crate) use target::Target;
 
 use super::evaluated::VariableInfo;
+use super::remote::RemoteTree;
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::types::hash::IndexMap;
 use crate::types::{GroupName, TargetName};
@@ -55,6 +58,8 @@ pub struct Definition {
     pub(crate) unbuilt: Vec<Spanned<SharedText>>,
     /// Warnings for the user.
     pub(crate) warnings: Diagnostics,
+    /// The tree that the definition was fetched from. Contexts of targets are in it.
+    pub(crate) tree: Option<Arc<RemoteTree>>,
 }
 
 impl Definition {

@@ -4,13 +4,18 @@
 //! `builder::docker_context`). Every request opens a new connection through [`http`], so that the transports of the
 //! engine serve Unix sockets, TCP and TLS alike. Start at [`Docker::connect`].
 
+mod containers;
 pub(crate) mod http;
+mod pull;
 mod push;
+
+pub(crate) use containers::{ContainerLimits, ContainerSpec, Creation, RestartPolicy};
 
 use std::time::Duration;
 
 use ::http::Request;
 use bollard::errors::Error as BollardError;
+use bollard::models::ContainerStateStatusEnum;
 use bollard::query_parameters::{
     ImportImageOptions, InspectContainerOptions, StartContainerOptions,
 };
@@ -121,6 +126,16 @@ pub enum DockerError {
         /// The Engine's error.
         message: String,
     },
+    /// The Engine did not pull an image.
+    #[error("the Docker Engine at `{host}` did not pull `{image}`: {message}")]
+    Pull {
+        /// The Engine's address.
+        host: String,
+        /// The image's name.
+        image: String,
+        /// The Engine's error.
+        message: String,
+    },
     /// A name that cannot be part of a request's path.
     #[error("`{0}` cannot be part of a request to the Docker Engine")]
     Path(String),
@@ -144,6 +159,7 @@ impl DockerError {
             Self::TooOld { .. }
             | Self::Load { .. }
             | Self::Push { .. }
+            | Self::Pull { .. }
             | Self::Slow { .. }
             | Self::Path(_) => false,
         }
@@ -175,7 +191,9 @@ pub struct EngineFacts {
 pub(crate) enum ContainerState {
     /// There is no such container.
     Absent,
-    /// The container exists, but is not running.
+    /// The container exists, but was never started.
+    Created,
+    /// The container was started before, but is not running.
     Stopped,
     /// The container is paused.
     Paused,
@@ -285,6 +303,8 @@ impl Docker {
             ContainerState::Paused
         } else if state.running == Some(true) {
             ContainerState::Running
+        } else if state.status == Some(ContainerStateStatusEnum::CREATED) {
+            ContainerState::Created
         } else {
             ContainerState::Stopped
         })

@@ -57,6 +57,16 @@ impl Docker {
             )
             .body(http_body_util::Empty::<bytes::Bytes>::new())
             .map_err(|_| DockerError::Path(path.clone()))?;
+        Ok(self.report(request, refused).await?.digest)
+    }
+
+    /// Sends `request`, and reads the lines of the Engine's report to their end. `refused` makes the error of what the Engine
+    /// says about a failure.
+    pub(super) async fn report(
+        &self,
+        request: Request<http_body_util::Empty<bytes::Bytes>>,
+        refused: impl Fn(String) -> DockerError,
+    ) -> Result<Lines, DockerError> {
         let response = wire::send(&self.host, request).await?;
         if !response.status().is_success() {
             return Err(match wire::refusal(&self.host, response).await {
@@ -72,24 +82,24 @@ impl Docker {
                 source,
             })?;
             if let Ok(data) = frame.into_data() {
-                lines.take(&data).map_err(refused)?;
+                lines.take(&data).map_err(&refused)?;
             }
         }
         lines.end().map_err(refused)?;
-        Ok(lines.digest)
+        Ok(lines)
     }
 }
 
 /// Reads an answer line by line, and keeps the digest.
 #[derive(Default)]
-struct Lines {
+pub(super) struct Lines {
     rest: Vec<u8>,
     digest: Option<Digest>,
 }
 
 impl Lines {
     /// Reads the next part of the answer. `Err` has the Engine's error message.
-    fn take(&mut self, data: &[u8]) -> Result<(), String> {
+    pub(super) fn take(&mut self, data: &[u8]) -> Result<(), String> {
         let mut pieces = data.split(|byte| *byte == b'\n').peekable();
         while let Some(piece) = pieces.next() {
             let room = LINE_LIMIT.saturating_sub(self.rest.len());
@@ -102,7 +112,7 @@ impl Lines {
     }
 
     /// Ends the current line and reads it. A later digest replaces an earlier one.
-    fn end(&mut self) -> Result<(), String> {
+    pub(super) fn end(&mut self) -> Result<(), String> {
         let line = std::mem::take(&mut self.rest);
         // Like Docker's own client, ignore a line that is not valid JSON.
         let line: Line = serde_json::from_slice(&line).unwrap_or_default();
@@ -124,7 +134,7 @@ fn in_status(status: &str) -> Option<Digest> {
 }
 
 /// The value of `X-Registry-Auth`: the credential as JSON, in URL-safe base64.
-fn header(domain: &str, credential: &Credential) -> Secret<String> {
+pub(super) fn header(domain: &str, credential: &Credential) -> Secret<String> {
     let server = if domain == "docker.io" { HUB } else { domain };
     let (user, secret) = credential.as_pair();
     let config = match credential {

@@ -56,6 +56,23 @@ fn unsendable(message: &str) -> Option<String> {
     ))
 }
 
+/// The method that a frontend does not know, if that is what `status` says, such as `frontend.lint`. Old daemons say it in
+/// the message alone.
+pub(super) fn refused_method(status: &Status) -> Option<String> {
+    let details = rpc::Status::decode(status.details()).unwrap_or_default();
+    let named = details.details.iter().find_map(|detail| {
+        let is_it = detail_name(&detail.type_url) == "Subrequest";
+        json::<Named>(&detail.value).filter(|_| is_it)
+    });
+    named.map(|named| named.name).or_else(|| {
+        let (_, after) = status.message().split_once("unsupported request ")?;
+        let method = after
+            .split(|c: char| c == ':' || c.is_whitespace())
+            .next()?;
+        Some(method.to_owned())
+    })
+}
+
 /// The failure of a solve whose connection was lost.
 pub(super) fn from_connection(error: &ConnectionError) -> SolveFailure {
     let mut failure = SolveFailure::new(FailureKind::Engine, error.to_string());
@@ -161,11 +178,15 @@ fn exit_code(message: &str) -> Option<i32> {
     after[..digits].parse().ok()
 }
 
+/// The type of an error detail: the last part of its URL.
+fn detail_name(type_url: &str) -> &str {
+    let name = type_url.strip_suffix("+json").unwrap_or(type_url);
+    name.rsplit(['/', '.']).next().unwrap_or_default()
+}
+
 /// Adds one of BuildKit's error details to `failure`. Unknown types are ignored.
 fn read_detail(failure: &mut SolveFailure, type_url: &str, value: &[u8]) {
-    let name = type_url.strip_suffix("+json").unwrap_or(type_url);
-    let name = name.rsplit(['/', '.']).next().unwrap_or_default();
-    match name {
+    match detail_name(type_url) {
         "Source" => {
             if let Some(source) = json::<Source>(value) {
                 failure.sources.push(source.into_excerpt());
@@ -199,6 +220,15 @@ fn read_detail(failure: &mut SolveFailure, type_url: &str, value: &[u8]) {
                 failure.help.push(format!(
                     "the Dockerfile frontend lacks `{}`; name a newer one in a `# syntax=` line",
                     clean(&cap.name)
+                ));
+            }
+        }
+        "Subrequest" => {
+            if let Some(method) = json::<Named>(value) {
+                let method = clean(&method.name);
+                let method = method.strip_prefix("frontend.").unwrap_or(&method);
+                failure.help.push(format!(
+                    "the frontend does not know the method `{method}`; `--call=subrequests.describe` lists those that it knows"
                 ));
             }
         }

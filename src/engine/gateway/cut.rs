@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message as _;
 
+use super::super::llb::message::{NAME, OperationInput, OperationMetadata};
 use super::super::steps::{ReportedSteps, StepState};
 use crate::types::Digest;
 use crate::types::secret::redact_urls;
@@ -28,27 +29,11 @@ struct Definition {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct OperationMetadata {
-    #[prost(btree_map = "string, string", tag = "2")]
-    pub(super) description: BTreeMap<String, String>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
 struct Operation {
     #[prost(message, repeated, tag = "1")]
     inputs: Vec<OperationInput>,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Message)]
-pub(super) struct OperationInput {
-    #[prost(string, tag = "1")]
-    pub(super) digest: String,
-    #[prost(int64, tag = "2")]
-    pub(super) index: i64,
-}
-
-/// The name that the frontend gives to an operation (`client/llb`).
-pub(super) const NAME: &str = "llb.customname";
 /// The tag of the field `def` of a definition, with its wire type.
 const OPERATION_FIELD: u8 = 0x0a;
 

@@ -11,7 +11,7 @@ use prost::Message as _;
 use rbake_proto::apicaps::ApiCap;
 use rbake_proto::gateway::result::Result as Refs;
 use rbake_proto::gateway::{
-    NewContainerRequest, ReadDirRequest, ReadFileRequest, Ref, ReleaseContainerRequest,
+    FileRange, NewContainerRequest, ReadDirRequest, ReadFileRequest, Ref, ReleaseContainerRequest,
 };
 use rbake_proto::{pb, rpc};
 use serde::Deserialize;
@@ -117,9 +117,28 @@ impl JobFiles {
 
     /// The content of a file, which must fit into a message.
     pub(crate) async fn read(&mut self, path: &str) -> Result<Bytes, Status> {
+        self.read_range(path, None).await
+    }
+
+    /// At most `length` bytes of a file, from `offset` on. Empty after its end.
+    pub(crate) async fn read_part(
+        &mut self,
+        path: &str,
+        offset: u64,
+        length: u32,
+    ) -> Result<Bytes, Status> {
+        let range = FileRange {
+            offset: i64::try_from(offset).unwrap_or(i64::MAX),
+            length: length.into(),
+        };
+        self.read_range(path, Some(range)).await
+    }
+
+    async fn read_range(&mut self, path: &str, range: Option<FileRange>) -> Result<Bytes, Status> {
         let request = |id: &str| ReadFileRequest {
             r#ref: id.to_owned(),
             file_path: path.to_owned(),
+            range,
             ..ReadFileRequest::default()
         };
         let gateway = &mut self.gateway;
@@ -137,7 +156,7 @@ impl JobFiles {
     }
 
     /// Those of a result. An empty ref has no files.
-    pub(super) fn of_result(gateway: &Gateway, result: &FrontendResult) -> Vec<Self> {
+    pub(in crate::engine) fn of_result(gateway: &Gateway, result: &FrontendResult) -> Vec<Self> {
         let files = |platform: Option<&String>, id: &str| {
             (!id.is_empty()).then(|| Self {
                 gateway: gateway.clone(),

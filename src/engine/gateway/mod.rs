@@ -5,6 +5,7 @@
 //! for capabilities needs it, too. Every such job must be given a result or an error, or it waits forever.
 
 mod cut;
+mod empty;
 mod files;
 mod joined;
 mod union;
@@ -18,18 +19,21 @@ use prost::Message as _;
 use rbake_proto::gateway::llb_bridge_client::LlbBridgeClient;
 use rbake_proto::gateway::result::Result as Refs;
 use rbake_proto::gateway::{
-    PingRequest, PongResponse, Ref, RefMap, Result as GatewayResult, ReturnRequest, SolveRequest,
+    EvaluateRequest, PingRequest, PongResponse, Ref, RefMap, Result as GatewayResult,
+    ReturnRequest, SolveRequest,
 };
-use rbake_proto::rpc;
+use rbake_proto::{apicaps::ApiCap, rpc};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Code, Request, Status};
 
 use super::connection::{Connection, GrpcChannel, is_from_peer};
 use super::id::BuildRef;
 use super::spec::LinkedResult;
+use super::wire;
 use crate::outcome::SolveFailure;
 
 pub(super) use cut::cut_to_finished;
+pub(super) use empty::empty_file_system;
 use files::FailedStep;
 pub(crate) use files::{FilesUnreachable, JobEntry, JobEntryKind, JobFiles, ReadHook};
 pub(super) use joined::JoinedResults;
@@ -41,20 +45,43 @@ const JOB_TIMEOUT: Duration = Duration::from_secs(15);
 /// The pause between two attempts to reach a job that does not exist yet.
 const JOB_PAUSE: Duration = Duration::from_millis(50);
 
+/// The capability to compute a result before it is returned.
+const EVALUATES: &str = "gateway.evaluate";
+
 /// An encoded `Ref` that is empty. An empty value in a map of messages crashes the daemon; this value does not.
 const EMPTY_REF: Bytes = Bytes::from_static(b"\x0a\x00");
 
-/// Runs with a frontend's result before that is returned, for example to wait for the targets that use it.
+/// Runs with a frontend's result before that is returned, for example to pass it on to the targets that use it. No step
+/// has run then.
 pub(crate) type Hold =
     Box<dyn FnOnce(FrontendResult) -> BoxFuture<'static, Result<(), SolveFailure>> + Send>;
 
-/// What runs between the frontend's answer and the end of a job.
+/// What runs between the frontend's answer and the end of a job, in this order.
 #[derive(Default)]
-pub(super) struct JobHooks {
-    /// Runs if the frontend succeeds.
-    pub(super) hold: Option<Hold>,
+pub(crate) struct JobHooks {
+    /// Runs if the frontend succeeds, before any step.
+    pub(crate) hold: Option<Hold>,
     /// Runs if the frontend succeeds or a step fails. All steps have run then.
-    pub(super) read: Option<ReadHook>,
+    pub(crate) read: Option<ReadHook>,
+    /// Is awaited if all steps succeed. The result is returned afterwards.
+    pub(crate) until: Option<BoxFuture<'static, ()>>,
+}
+
+impl JobHooks {
+    /// Whether there is no hook.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.hold.is_none() && !self.need_steps()
+    }
+
+    /// Whether the steps must have run before the result is returned.
+    const fn need_steps(&self) -> bool {
+        self.read.is_some() || self.until.is_some()
+    }
+
+    /// Whether the frontend's answer must wait for all steps. With `hold`, it must not.
+    pub(super) const fn evaluate_at_once(&self) -> bool {
+        self.need_steps() && self.hold.is_none()
+    }
 }
 
 /// Why a result cannot be the input of another solve.
@@ -107,12 +134,37 @@ impl FrontendResult {
         }
     }
 
-    /// The metadata that is valid UTF-8, such as the answer to a subrequest. Other metadata is left out.
+    /// The encoded LLB definitions of all file systems that are not empty.
+    pub(super) fn definitions(&self) -> Vec<Bytes> {
+        let linked = self.linked().unwrap_or_default();
+        linked
+            .into_iter()
+            .filter_map(|one| one.definition)
+            .collect()
+    }
+
+    /// The ids of the refs that are not empty.
+    fn ref_ids(&self) -> Vec<String> {
+        let ids: Vec<String> = match &self.0.result {
+            Some(Refs::Ref(one)) => vec![one.id.clone()],
+            Some(Refs::Refs(all)) => {
+                let refs = all.refs.values();
+                let refs = refs.filter_map(|encoded| Ref::decode(encoded.clone()).ok());
+                refs.map(|one| one.id).collect()
+            }
+            Some(Refs::RefDeprecated(_) | Refs::RefsDeprecated(_)) | None => Vec::new(),
+        };
+        ids.into_iter().filter(|id| !id.is_empty()).collect()
+    }
+
+    /// The metadata as text, such as the answer to a subrequest. Bytes that are not UTF-8 are replaced: the answer may quote
+    /// a Dockerfile in another encoding.
     pub(crate) fn text_metadata(&self) -> BTreeMap<String, String> {
         let text = |(key, value): (&String, &Bytes)| {
-            Some((key.clone(), String::from_utf8(value.to_vec()).ok()?))
+            let text = String::from_utf8_lossy(value).into_owned();
+            (key.clone(), text)
         };
-        self.0.metadata.iter().filter_map(text).collect()
+        self.0.metadata.iter().map(text).collect()
     }
 
     /// The form that is returned to the daemon. It has ids only: the daemon knows the results by their ids, so the
@@ -241,7 +293,30 @@ impl Gateway {
         hooks: JobHooks,
     ) -> Result<FrontendResult, JobFailure> {
         let pong = self.ping().await?;
-        let result = match self.solve(request).await {
+        let evaluates = hooks.need_steps() && !hooks.evaluate_at_once();
+        let newer = |status: &Status| wire::with_newer_frontend(&request, status);
+        let mut asked = match self.solve(request.clone()).await {
+            // If the newer frontend fails as well, as it does without a network, the first error says more.
+            Err(status) => match newer(&status) {
+                Some(newer) => {
+                    tracing::info!("the frontend does not know the method, ask a newer one");
+                    self.solve(newer).await.map_err(|_| status)
+                }
+                None => Err(status),
+            },
+            solved => solved,
+        };
+        if let Ok(result) = &asked
+            && let Some(hold) = hooks.hold
+        {
+            let result = result.clone();
+            hold(result.clone()).await.map_err(JobFailure::Held)?;
+            if evaluates {
+                let evaluated = self.evaluate(&result, &pong.frontend_api_caps).await;
+                asked = evaluated.map(|()| result);
+            }
+        }
+        let result = match asked {
             Ok(result) => result,
             Err(status) => {
                 if let Some(read) = hooks.read {
@@ -261,10 +336,30 @@ impl Gateway {
         if let Some(read) = hooks.read {
             read(Ok(JobFiles::of_result(self, &result))).await;
         }
-        if let Some(hold) = hooks.hold {
-            hold(result.clone()).await.map_err(JobFailure::Held)?;
+        if let Some(until) = hooks.until {
+            until.await;
         }
         Ok(result)
+    }
+
+    /// Runs all steps of `result`. Without the capability, they run when the result is returned.
+    async fn evaluate(
+        &self,
+        result: &FrontendResult,
+        capabilities: &[ApiCap],
+    ) -> Result<(), Status> {
+        let can = |cap: &ApiCap| cap.enabled && cap.id == EVALUATES;
+        if !capabilities.iter().any(can) {
+            return Ok(());
+        }
+        let calls = result.ref_ids().into_iter().map(|id| {
+            let (mut client, request) = (
+                self.client.clone(),
+                self.request(EvaluateRequest { r#ref: id }),
+            );
+            async move { client.evaluate(request).await.map(drop) }
+        });
+        futures_util::future::try_join_all(calls).await.map(drop)
     }
 
     /// Calls the frontend. The job must exist; see [`Gateway::ping`].
@@ -423,8 +518,9 @@ mod tests {
     }
 
     #[test]
-    fn only_metadata_in_text_form_is_returned() {
+    fn metadata_in_another_encoding_is_kept() {
         let metadata = platforms().text_metadata();
-        assert!(metadata.contains_key("containerimage.config") && !metadata.contains_key("binary"));
+        assert_eq!(metadata["containerimage.config"], "one");
+        assert_eq!(metadata["binary"], "\u{fffd}");
     }
 }

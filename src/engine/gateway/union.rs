@@ -5,18 +5,17 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use prost::Message as _;
-use prost::encoding::{WireType, decode_key, decode_varint, encode_varint};
+use prost::encoding::{WireType, decode_key, decode_varint};
 
-use super::cut::{NAME, OperationInput, OperationMetadata};
+use super::super::llb::message::{
+    METADATA, MetadataEntry, NAME, OPERATIONS, OperationInput, OperationMetadata, put,
+};
 use crate::types::Digest;
 
 /// The largest definition that is made, in bytes. BuildKit accepts requests of at most 16 MiB.
 const SIZE_LIMIT: usize = 12 << 20;
-/// The tags of the fields of a definition (`solver/pb/ops.proto`) that are copied.
-const OPERATIONS: u32 = 1;
-const METADATA: u32 = 2;
 
 /// An operation that merges its inputs. It copies nothing: the layers of the result are those of the inputs.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -37,15 +36,6 @@ struct Merge {
 struct MergeInput {
     #[prost(int64, tag = "1")]
     input: i64,
-}
-
-/// The metadata of one operation.
-#[derive(Clone, PartialEq, prost::Message)]
-struct MetadataEntry {
-    #[prost(string, tag = "1")]
-    digest: String,
-    #[prost(message, optional, tag = "2")]
-    metadata: Option<OperationMetadata>,
 }
 
 /// The name of the merge. The prefix says that it is not a step of the user's.
@@ -109,12 +99,6 @@ pub(super) fn union(definitions: &[Bytes]) -> Option<Bytes> {
     put(&mut union, OPERATIONS, &merge);
     put(&mut union, OPERATIONS, &result.encode_to_vec());
     Some(union.freeze())
-}
-
-fn put(to: &mut BytesMut, tag: u32, value: &[u8]) {
-    prost::encoding::encode_key(tag, WireType::LengthDelimited, to);
-    encode_varint(value.len() as u64, to);
-    to.put_slice(value);
 }
 
 /// The fields of a message all of whose fields have a length. `None` instead of a field that does not.

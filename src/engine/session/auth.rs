@@ -131,7 +131,7 @@ impl auth_server::Auth for Auth {
             scopes: request.scopes,
             client_id: request.client_id,
         };
-        let token = answer(&request.host, self.provider.token(&request)).await?;
+        let token = answer(&request.host, self.provider.token_for_daemon(&request)).await?;
         Ok(Response::new(FetchTokenResponse {
             token: token.value.expose().clone(),
             expires_in: token.expires_in,

@@ -19,6 +19,7 @@ pub(crate) mod peer;
 mod secret_file;
 pub(crate) mod secrets;
 pub(crate) mod shared;
+pub(crate) mod ssh;
 mod tunnel;
 
 use std::sync::Arc;

@@ -4,6 +4,8 @@
 
 mod docker;
 mod docker_container;
+mod pod;
+mod process;
 mod tcp;
 mod unix;
 
@@ -12,6 +14,7 @@ use std::path::PathBuf;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::endpoint::{DockerHost, Endpoint};
+use super::kubernetes::KubernetesError;
 
 /// A stream of bytes in both directions.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -114,6 +117,17 @@ pub enum DialError {
         #[source]
         source: std::io::Error,
     },
+    /// The program that leads to the daemon cannot be started.
+    #[error("cannot run `{program}`, which `{endpoint}` needs")]
+    Program {
+        /// The program.
+        program: &'static str,
+        /// The address.
+        endpoint: String,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
     /// A Docker Engine did not give a stream to its BuildKit or to a container.
     #[error("cannot reach the builder through Docker at `{host}`: {reason}")]
     Docker {
@@ -121,6 +135,15 @@ pub enum DialError {
         host: String,
         /// The reason.
         reason: String,
+    },
+    /// Kubernetes did not give a stream to a pod.
+    #[error("cannot reach the builder in the pod `{pod}`")]
+    Kubernetes {
+        /// The pod.
+        pod: String,
+        /// Why.
+        #[source]
+        source: Box<KubernetesError>,
     },
 }
 
@@ -160,6 +183,8 @@ pub(crate) async fn dial(endpoint: &Endpoint) -> Result<Dialled, DialError> {
         Endpoint::DockerContainer { container, host } => {
             docker_container::dial(container, host).await
         }
+        Endpoint::Command(endpoint) => process::dial(endpoint).await,
+        Endpoint::Pod(endpoint) => pod::dial(endpoint).await,
     }
 }
 

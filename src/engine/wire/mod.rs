@@ -10,10 +10,13 @@ use base64::Engine as _;
 use bytes::Bytes;
 use rbake_proto::{control, gateway};
 
+use super::failure;
+use super::gateway::empty_file_system;
 use super::id::{BuildRef, SessionId};
+use super::source_policy::SourcePolicy;
 use super::spec::{
-    Attestation, Dockerfile, Frontend, LinkedResult, LocalName, MainContext, NoCache, ResolveMode,
-    SolveCache, SolveContext, SolveExport, SolveSpec,
+    Attestation, Dockerfile, Frontend, InputTree, LinkedResult, LocalName, MainContext, NoCache,
+    ResolveMode, SolveCache, SolveContext, SolveExport, SolveSpec,
 };
 use crate::types::{ImageName, NetworkMode};
 
@@ -25,6 +28,9 @@ const CAP_CONTEXTS: &str = "moby.buildkit.frontend.contexts+forward";
 const CAP_GIT_QUERY: &str = "moby.buildkit.frontend.gitquerystring";
 const CAP_GIT_QUERY_FORWARD: &str = "moby.buildkit.frontend.gitquerystring+forward";
 const CAP_SUBREQUESTS: &str = "moby.buildkit.frontend.subrequests+forward";
+
+/// The attribute with the method of a subrequest.
+const REQUEST_ID: &str = "requestid";
 
 const NETWORK_HOST: &str = "network.host";
 const IMAGE_CONFIG: &str = "containerimage.config";
@@ -75,6 +81,7 @@ pub(super) fn solve_request(spec: &SolveSpec, sessions: &SessionIds) -> control:
         }),
         entitlements: entitlements.into_iter().collect(),
         internal: spec.internal,
+        source_policy: spec.source_policy.as_ref().map(SourcePolicy::to_message),
         exporters,
         ..control::SolveRequest::default()
     }
@@ -125,6 +132,30 @@ pub(super) fn gateway_request(spec: &SolveSpec, sessions: &SessionIds) -> gatewa
     }
 }
 
+/// The frontend that answers methods which that of a Dockerfile is too old for. buildx (`build/build.go`) uses it for all
+/// methods.
+const NEWER_FRONTEND: &str = "docker/dockerfile:1.8.1@sha256:e87caa74dcb7d46cd820352bfea12591f3dba3ddc4285e19c7dcd13359f7cefd";
+
+/// The methods that [`NEWER_FRONTEND`] knows.
+const KNOWN_METHODS: [&str; 3] = ["frontend.outline", "frontend.targets", "frontend.lint"];
+
+/// `request` to a newer frontend, if its own refused the method with `status` because it does not know it. `None` for other
+/// errors, and for methods that the newer frontend does not know either.
+pub(super) fn with_newer_frontend(
+    request: &gateway::SolveRequest,
+    status: &tonic::Status,
+) -> Option<gateway::SolveRequest> {
+    let method = request.frontend_opt.get(REQUEST_ID)?;
+    let is_refused = failure::refused_method(status).is_some_and(|refused| refused == *method);
+    if !is_refused || !KNOWN_METHODS.contains(&&**method) {
+        return None;
+    }
+    let mut newer = request.clone();
+    let key = "build-arg:BUILDKIT_SYNTAX".to_owned();
+    newer.frontend_opt.insert(key, NEWER_FRONTEND.to_owned());
+    Some(newer)
+}
+
 fn gateway_imports(imports: &[SolveCache]) -> Vec<gateway::CacheOptionsEntry> {
     let entry = |entry: &SolveCache| gateway::CacheOptionsEntry {
         r#type: entry.backend.name().to_owned(),
@@ -158,7 +189,7 @@ fn frontend_name(frontend: &Frontend) -> &'static str {
 
 fn add_subrequest(spec: &SolveSpec, attrs: &mut Attrs) {
     if let Some(name) = &spec.subrequest {
-        attrs.insert("requestid".to_owned(), format!("frontend.{name}"));
+        attrs.insert(REQUEST_ID.to_owned(), format!("frontend.{name}"));
     }
 }
 
@@ -242,12 +273,15 @@ fn dockerfile_attrs(dockerfile: &Dockerfile, attrs: &mut Attrs) {
 
 fn main_context_attrs(context: &MainContext, attrs: &mut Attrs, caps: &mut Vec<&'static str>) {
     match context {
-        MainContext::Local => {}
+        MainContext::Local | MainContext::Shared(_) => {}
         MainContext::Remote(address) => {
             set(attrs, "context", address.as_str());
             if address.has_git_query() {
                 need(caps, CAP_GIT_QUERY);
             }
+        }
+        MainContext::Input(tree) => {
+            set_some(attrs, "input:context", tree.address.as_ref());
         }
     }
 }
@@ -284,6 +318,14 @@ fn named_context_attrs(
             }
             address.to_string()
         }
+        SolveContext::Input(tree) => {
+            set_some(
+                attrs,
+                &format!("input:git_state_{name}"),
+                tree.address.as_ref(),
+            );
+            format!("input:{}", LocalName::of_named(name))
+        }
         SolveContext::Linked { input, results } => {
             for result in results {
                 linked_attrs(name, input, result, attrs);
@@ -297,14 +339,6 @@ fn named_context_attrs(
 /// Makes the result of another target the context `name`.
 fn linked_attrs(name: &str, input: &str, result: &LinkedResult, attrs: &mut Attrs) {
     let (name, key) = with_platform(name, input, result);
-    if result.definition.is_none() {
-        // The frontend does not accept an empty input; `scratch` means the empty image.
-        attrs.insert(
-            format!("context:{name}"),
-            "docker-image://scratch".to_owned(),
-        );
-        return;
-    }
     attrs.insert(format!("context:{name}"), format!("input:{key}"));
     if let Some(config) = &result.image_config {
         let config = base64::prelude::BASE64_STANDARD.encode(config);
@@ -324,18 +358,35 @@ fn with_platform(name: &str, input: &str, result: &LinkedResult) -> (String, Str
     }
 }
 
-/// The definitions of linked contexts. An empty definition is left out, because it would crash the daemon;
-/// `linked_attrs` names it as the context `scratch` instead.
+/// The definitions of contexts that are linked or described in LLB. None of them is empty: that would crash the daemon.
 fn inputs(spec: &SolveSpec) -> BTreeMap<String, Bytes> {
     let mut inputs = BTreeMap::new();
-    for context in spec.named_contexts.values() {
-        let SolveContext::Linked { input, results } = context else {
-            continue;
-        };
-        for result in results {
-            if let Some(definition) = result.definition.clone().filter(|d| !d.is_empty()) {
-                inputs.insert(with_platform("", input, result).1, definition);
+    if let MainContext::Shared(shared) = &spec.context {
+        inputs.insert(LocalName::CONTEXT.to_string(), shared.context.clone());
+        let dockerfile = shared.dockerfile.iter().cloned();
+        inputs.extend(dockerfile.map(|tree| (LocalName::DOCKERFILE.to_string(), tree)));
+    }
+    if let MainContext::Input(InputTree { definition, .. }) = &spec.context {
+        inputs.insert(LocalName::CONTEXT.to_string(), definition.clone());
+        // A Dockerfile that is not in the context is served under the same name, but then `dockerfilekey` says so.
+        if matches!(spec.dockerfile, Dockerfile::InContext { .. }) {
+            inputs.insert(LocalName::DOCKERFILE.to_string(), definition.clone());
+        }
+    }
+    for (name, context) in &spec.named_contexts {
+        match context {
+            SolveContext::Input(tree) => {
+                let input = LocalName::of_named(name).to_string();
+                inputs.insert(input, tree.definition.clone());
             }
+            SolveContext::Linked { input, results } => {
+                for result in results {
+                    let definition = result.definition.clone().filter(|d| !d.is_empty());
+                    let definition = definition.unwrap_or_else(empty_file_system);
+                    inputs.insert(with_platform("", input, result).1, definition);
+                }
+            }
+            _ => {}
         }
     }
     inputs

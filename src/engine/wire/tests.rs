@@ -311,7 +311,7 @@ fn a_remote_context_has_no_local_directory_and_may_need_a_capability() {
 }
 
 #[test]
-fn each_platform_of_a_linked_result_is_an_input_unless_it_is_empty() {
+fn each_platform_of_a_linked_result_is_an_input_also_if_it_is_empty() {
     let result = |platform: &str, definition: Option<&'static [u8]>| LinkedResult {
         platform: Some(platform.to_owned()),
         definition: definition.map(Bytes::from_static),
@@ -332,10 +332,11 @@ fn each_platform_of_a_linked_result_is_an_input_unless_it_is_empty() {
     };
     let attrs = frontend_attrs(&spec, &apart("s"));
     assert_eq!(attrs["context:base::linux/amd64"], "input:0-b::linux/amd64");
-    assert_eq!(attrs["context:base::linux/arm64"], "docker-image://scratch");
+    assert_eq!(attrs["context:base::linux/arm64"], "input:0-b::linux/arm64");
     assert!(!attrs.contains_key("context:base"));
-    let inputs: Vec<String> = inputs(&spec).into_keys().collect();
-    assert_eq!(inputs, ["0-b::linux/amd64"]);
+    let inputs = inputs(&spec);
+    assert_eq!(inputs["0-b::linux/amd64"], "x");
+    assert_eq!(inputs["0-b::linux/arm64"], empty_file_system());
 }
 
 #[test]

@@ -183,6 +183,11 @@ impl<'a> GoValue<'a> {
         }
     }
 
+    /// Whether this is `null`.
+    pub(crate) fn is_null(self) -> bool {
+        self.kind() == JsonKind::Null
+    }
+
     /// The members in the order of the text, duplicate keys included. `None` if this is not an object.
     pub(crate) fn members(self) -> Option<Vec<(String, GoValue<'a>)>> {
         struct Members;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{caches, problem, references};
-use crate::definition::model::ExportKind;
+use crate::definition::model::{ExportKind, Sink};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::golang::strconv;
 use crate::plan::model::{DockerfileSource, Plan, PlannedTarget};
@@ -32,6 +32,7 @@ pub(crate) fn check_build(
     for target in plan.targets.values() {
         problems.0.extend(target.build().problems.0.iter().cloned());
         modes(target, &mut problems);
+        layouts(target, &mut problems);
     }
     caches::check(plan, &mut problems);
     shared_names(plan, shared, &mut problems);
@@ -42,14 +43,30 @@ pub(crate) fn check_build(
 fn modes(target: &PlannedTarget, problems: &mut Diagnostics) {
     const MODES: [&str; 2] = ["copy", "delete"];
     for export in &target.attributes.output {
-        let mode = export.attr("mode").unwrap_or_default();
-        if export.kind == ExportKind::Local && !mode.is_empty() && !MODES.contains(&mode) {
+        if export.kind == ExportKind::Local
+            && let Err(mode) = export.local_mode()
+        {
             let message = format!("`{mode}` is not a mode of `type=local`");
             problems.push(
                 problem("plan::local-mode", target, export.span, message)
                     .did_you_mean("a mode", mode, MODES),
             );
         }
+    }
+}
+
+/// Reports a second output of a target that is an image layout. BuildKit writes all of them to one store
+/// (`exporter/oci/export.go`), so buildx refuses them, too.
+fn layouts(target: &PlannedTarget, problems: &mut Diagnostics) {
+    let outputs = target.attributes.output.iter();
+    let mut layouts = outputs
+        .filter(|export| export.kind != ExportKind::Local && export.sink() == Sink::Directory);
+    if let (Some(_), Some(second)) = (layouts.next(), layouts.next()) {
+        let message = "BuildKit can write only one image as a directory (`tar=false`)".to_owned();
+        problems.push(
+            problem("plan::output", target, second.span, message)
+                .help("write the other one as an archive, or in another target"),
+        );
     }
 }
 
@@ -105,16 +122,6 @@ fn shared_names(plan: &Plan, shared: SharedTags<'_>, problems: &mut Diagnostics)
 /// not ignore them, because users rely on these rules.
 fn policies(plan: &Plan, environment: &Environment, problems: &mut Diagnostics) {
     const CODE: &str = "plan::unsupported-policy";
-    if let Some(file) = environment.non_empty("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY") {
-        problems.push(
-            Diagnostic::error(
-                Class::Definition,
-                CODE,
-                format!("the source policy `{file}` cannot be applied yet"),
-            )
-            .note("the environment variable `EXPERIMENTAL_BUILDKIT_SOURCE_POLICY` names it"),
-        );
-    }
     if environment
         .get("BUILDX_DEFAULT_POLICY")
         .and_then(strconv::parse_bool)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{problem, references};
-use crate::definition::model::{CacheEntry, CacheKind};
+use crate::definition::model::{CacheEntry, CacheKind, ObjectCache, ObjectStore};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::golang::path;
 use crate::plan::model::{Plan, PlannedTarget};
@@ -72,38 +72,74 @@ fn image_of_that_name(
     );
 }
 
-/// An identifier of the place that a cache is exported to. Two exports with the same identifier overwrite each
-/// other. `None` if that is unknown.
-fn place(cache: &CacheEntry, image: Option<&ImageName>) -> Option<String> {
-    match cache.kind {
-        CacheKind::Registry => references::tagged(image?),
+/// A place that a cache is exported to. Two exports to one place overwrite each other.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    /// For messages.
+    shown: String,
+    /// What identifies it, beside the text for messages.
+    object: Option<String>,
+}
+
+impl From<String> for Place {
+    fn from(shown: String) -> Self {
+        Self {
+            shown,
+            object: None,
+        }
+    }
+}
+
+/// The places that a cache is exported to. Empty if that is unknown.
+fn places(cache: &CacheEntry, image: Option<&ImageName>) -> Vec<Place> {
+    let place = match cache.kind {
+        CacheKind::Registry => image.and_then(references::tagged),
         CacheKind::Gha => {
             let scope = cache.attr("scope").unwrap_or("buildkit");
             Some(format!("scope `{scope}` of GitHub's cache"))
         }
-        CacheKind::Local => {
+        CacheKind::Local => cache.attr("dest").map(|dest| {
             let tag = cache.attr("tag").unwrap_or("latest");
-            let dest = path::clean(cache.attr("dest")?);
-            Some(format!("directory `{dest}`, tag `{tag}`"))
-        }
-        _ => None,
-    }
+            format!("directory `{}`, tag `{tag}`", path::clean(dest))
+        }),
+        CacheKind::S3 | CacheKind::AzBlob => return objects(cache),
+        CacheKind::Inline | CacheKind::Other(_) => None,
+    };
+    place.map(Place::from).into_iter().collect()
+}
+
+/// The objects that a cache is exported to, one for each of its names.
+fn objects(cache: &CacheEntry) -> Vec<Place> {
+    let Some(store) = ObjectStore::of(&cache.kind) else {
+        return Vec::new();
+    };
+    let cache = ObjectCache::of(store, |key| cache.attr(key));
+    let objects = cache.objects().into_iter().zip(cache.each_shown());
+    let place = |(object, shown)| Place {
+        shown: format!("`{shown}`"),
+        object: Some(object),
+    };
+    objects.map(place).collect()
 }
 
 /// The attributes that must be equal for one export to hold the caches of two targets; see `run::merged_caches`.
 fn form(cache: &CacheEntry) -> BTreeMap<&str, &str> {
-    let merges = |key: &str| ["mode", "ignore-error", "ref", "dest"].contains(&key);
+    let store = ObjectStore::of(&cache.kind);
+    let merges = |key: &str, value: &str| {
+        ["mode", "ignore-error", "ref", "dest"].contains(&key)
+            || store.is_some_and(|store| key == "name" || store.is_default(key, value))
+    };
     let attrs = cache.attrs.iter().map(|(key, value)| (&**key, &**value));
-    attrs.filter(|(key, _)| !merges(key)).collect()
+    attrs.filter(|(key, value)| !merges(key, value)).collect()
 }
 
 /// Reports targets that export a cache to the same place in different forms, so that their caches cannot be merged:
 /// only the cache of the target that finishes last remains.
 fn shared(plan: &Plan, problems: &mut Diagnostics) {
-    let mut users: BTreeMap<String, Vec<(&PlannedTarget, &Spanned<CacheEntry>)>> = BTreeMap::new();
+    let mut users: BTreeMap<Place, Vec<(&PlannedTarget, &Spanned<CacheEntry>)>> = BTreeMap::new();
     for target in plan.targets.values() {
         for (cache, image) in exported(target) {
-            if let Some(place) = place(&cache.value, image) {
+            for place in places(&cache.value, image) {
                 let users = users.entry(place).or_default();
                 if users.iter().all(|(user, _)| user.name != target.name) {
                     users.push((target, cache));
@@ -124,8 +160,9 @@ fn shared(plan: &Plan, problems: &mut Diagnostics) {
         let mut warning = Diagnostic::warning(
             "plan::shared-cache",
             format!(
-                "targets {} export their caches to the same place, {place}",
-                names.join(", ")
+                "targets {} export their caches to the same place, {}",
+                names.join(", "),
+                place.shown
             ),
         )
         .note("their attributes differ, so rbake cannot write one cache for all of them: each export replaces the one before it")

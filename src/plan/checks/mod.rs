@@ -136,6 +136,11 @@ mod tests {
     #[test_case(r#"network = "hots""#, &["plan::network"]; "network")]
     #[test_case(r#"extra-hosts = { a = "b" }"#, &["plan::extra-host"]; "host")]
     #[test_case(r#"output = ["type=local,dest=d,mode=zz"]"#, &["plan::local-mode"]; "mode")]
+    #[test_case(r#"output = ["type=local,dest=d,\"mode= DELETE\""]"#, &[]; "mode in upper case")]
+    #[test_case(
+        r#"output = ["type=oci,dest=d,tar=false", "type=local,dest=l", "type=docker,dest=e,tar=0"]"#,
+        &["plan::output"]; "two layouts"
+    )]
     #[test_case(r#"cache-to = ["type=registry"]"#, &["plan::cache-reference"]; "cache without a name")]
     #[test_case(r#"cache-from = ["example.com/x:123/merge"]"#, &["plan::cache-reference"]; "cache of a branch")]
     fn problems_that_building_finds(attributes: &str, expected: &[&str]) {
@@ -160,7 +165,7 @@ mod tests {
         let project = Project::new().file(
             "docker-bake.hcl",
             r#"
-            target "base" { cache-to = ["type=gha", "x/cache", "type=inline", "type=local,dest=./c/"] }
+            target "base" { cache-to = ["type=gha", "x/cache", "type=inline", "type=local,dest=./c/", "type=s3,bucket=b,name=x;y", "type=azblob,account_url=https://a/,name=y"] }
             target "a" {
               inherits = ["base"]
               tags = ["x/a"]
@@ -171,7 +176,7 @@ mod tests {
             }
             target "c" {
               tags = ["x/c"]
-              cache-to = ["type=gha,timeout=1m", "type=registry,ref=x/cache,compression=zstd", "type=local,dest=c,compression=zstd"]
+              cache-to = ["type=gha,timeout=1m", "type=registry,ref=x/cache,compression=zstd", "type=local,dest=c,compression=zstd", "type=s3,bucket=b,name=z;y,compression=zstd", "type=azblob,account_url=https://a,name=y,compression=zstd"]
             }
             "#,
         );
@@ -184,6 +189,8 @@ mod tests {
         assert_eq!(
             codes(&warnings),
             [
+                "plan::shared-cache",
+                "plan::shared-cache",
                 "plan::shared-cache",
                 "plan::shared-cache",
                 "plan::shared-cache",
@@ -203,11 +210,6 @@ mod tests {
         );
         let off = target(r#"policy = ["disabled=true"]"#).file("Dockerfile.rego", "");
         assert_eq!(codes(&built(&off, &["a"])), [""; 0]);
-        let project = target("").variable("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", "p.json");
-        assert_eq!(
-            codes(&built(&project, &["a"])),
-            ["plan::unsupported-policy"]
-        );
     }
 
     #[test]

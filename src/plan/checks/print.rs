@@ -37,6 +37,7 @@ pub fn check_print(plan: &Plan, surroundings: Surroundings<'_>) -> Diagnostics {
         }
         check.ssh();
         check.outputs();
+        check.dockerfile();
     }
     problems
 }
@@ -51,6 +52,28 @@ impl Check<'_> {
     fn push<T>(&mut self, code: &'static str, at: &Spanned<T>, message: impl std::fmt::Display) {
         let problem = problem(code, self.target, at.span, message);
         self.problems.push(problem);
+    }
+
+    /// Reports a local Dockerfile that the definition, which was fetched, may not mean: its path would be that of a file
+    /// beside the definition.
+    fn dockerfile(&mut self) {
+        let doubtful = self.target.inputs.doubtful_dockerfile.as_ref();
+        let Some(path) = doubtful.filter(|path| self.stat(path).is_ok()) else {
+            return;
+        };
+        let span = self.target.attributes.dockerfile.as_ref();
+        let message = format!(
+            "the definition was fetched, and the context is on this machine: it is not clear whether the Dockerfile `{path}` is meant to be, too"
+        );
+        let problem = problem(
+            "plan::remote-dockerfile",
+            self.target,
+            span.and_then(|text| text.span),
+            message,
+        );
+        self.problems.push(problem.help(
+            "`cwd://` in front of the path names a local Dockerfile, as in `dockerfile = \"cwd://Dockerfile\"`",
+        ));
     }
 
     /// The metadata of a path, which may be relative to the working directory.
@@ -99,7 +122,7 @@ impl Check<'_> {
 
     /// Checks the SSH entries. A git context over SSH without entries needs the default agent.
     fn ssh(&mut self) {
-        let implicit = self.target.inputs.context.is_ssh();
+        let implicit = self.target.inputs.need_agent();
         let entries = &self.target.attributes.ssh;
         if entries.is_empty() && implicit {
             let span = self

@@ -5,6 +5,7 @@
 //! `--set`. This only protects the local machine; the daemon still receives the entitlements that the targets
 //! declare. Start at [`missing`]. Asking the user is done elsewhere.
 
+mod deletions;
 mod message;
 mod paths;
 mod required;
@@ -12,6 +13,7 @@ mod required;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+pub(crate) use deletions::refused_deletions;
 pub(crate) use message::Enforcement;
 pub(crate) use required::missing;
 

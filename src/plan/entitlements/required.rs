@@ -1,7 +1,7 @@
 //! The entitlements that the targets of a plan need.
 
 use super::{Allowed, Missing, device_name, paths};
-use crate::definition::model::{CacheKind, ExportKind, SecretEntry, Sink};
+use crate::definition::model::{CacheKind, SecretEntry, Sink};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::files::{PathError, Resolved, Resolver};
 use crate::plan::model::{ContextSource, DockerfileSource, NamedContext, Plan, PlannedTarget};
@@ -154,7 +154,10 @@ fn read_by(target: &PlannedTarget, environment: &Environment, wanted: &mut Wante
         match context {
             NamedContext::Local(path) => wanted.add(path),
             NamedContext::OciLayout(layout) => wanted.add(&layout.path),
-            NamedContext::Remote(_) | NamedContext::Image(_) | NamedContext::Target(_) => {}
+            NamedContext::Remote(_)
+            | NamedContext::InTree(_)
+            | NamedContext::Image(_)
+            | NamedContext::Target(_) => {}
         }
     }
     let attributes = &target.attributes;
@@ -203,13 +206,13 @@ fn written_by(target: &PlannedTarget, wanted: &mut Wanted<'_>) {
 /// Whether the target uses the default SSH agent: an entry names no path, or the context is a git repository over SSH.
 fn uses_agent(target: &PlannedTarget) -> bool {
     let ssh = &target.attributes.ssh;
-    let implicit = target.inputs.context.is_ssh();
+    let implicit = target.inputs.need_agent();
     (ssh.is_empty() && implicit) || ssh.iter().any(|entry| entry.paths.is_empty())
 }
 
 fn deletes(target: &PlannedTarget) -> bool {
     let mut outputs = target.attributes.output.iter();
-    outputs.any(|export| export.kind == ExportKind::Local && export.attr("mode") == Some("delete"))
+    outputs.any(|export| export.deletes())
 }
 
 #[cfg(test)]

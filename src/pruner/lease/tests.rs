@@ -8,11 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::credential::{Provider, ProviderOptions};
-use crate::pruner::DeletionSettings;
 use crate::registry::tests::scripted::{
     ScriptedAnswer, ScriptedRegistry, SeenRequest, error, status,
 };
-use crate::registry::{Registries, RegistrySecurity};
+use crate::registry::{DeletionSettings, Registries, RegistrySecurity};
 use crate::types::{Environment, ImageRepository, Reference};
 
 const RUN: &str = "20261128T223000Z-0a1b2c3d";

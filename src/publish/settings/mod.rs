@@ -18,6 +18,12 @@
 //! # What must succeed before mutable tags move; see [`gate`].
 //! targets = ["check"]
 //!
+//! [build]
+//! # How many targets are solved at once. `RBAKE_JOBS` and `--jobs` replace it.
+//! jobs = 4
+//! # Whether other targets go on after one has failed. `RBAKE_KEEP_GOING` and `--keep-going` replace it.
+//! keep-going = true
+//!
 //! [cache]
 //! # Whether a build that fails exports its finished steps to its caches. `RBAKE_SALVAGE` and `--salvage` replace it.
 //! salvage = true
@@ -27,6 +33,7 @@
 //! the value of the file, and flags replace both. An unknown key is an error, not a warning: a misspelt
 //! `immutable` would let a release be overwritten.
 
+mod build;
 mod gate;
 mod reader;
 
@@ -36,6 +43,7 @@ use std::sync::Arc;
 
 use toml_edit::Document;
 
+pub(crate) use build::{BuildSettings, parse_jobs};
 pub(crate) use gate::GateSettings;
 use reader::Reader;
 
@@ -60,7 +68,7 @@ const UPLOAD_VARIABLE: &str = "RBAKE_UPLOAD";
 const IMMUTABLE_VARIABLE: &str = "RBAKE_IMMUTABLE_TAGS";
 const MUTABLE_VARIABLE: &str = "RBAKE_MUTABLE_TAGS";
 
-const TABLES: [&str; 3] = ["publish", "gate", "cache"];
+const TABLES: [&str; 4] = ["publish", "gate", "build", "cache"];
 const KEYS: [&str; 4] = ["immutable", "mutable", "mode", "upload"];
 const CACHE_KEYS: [&str; 1] = ["salvage"];
 
@@ -144,6 +152,8 @@ pub(crate) struct SettingsFile {
     upload: Option<UploadMode>,
     /// What must succeed before mutable tags move.
     pub(crate) gate: GateSettings,
+    /// How targets are built.
+    pub(crate) build: BuildSettings,
     /// Whether the finished steps of a failed build are exported to its caches.
     pub(crate) salvages: Option<bool>,
 }
@@ -205,6 +215,9 @@ impl SettingsFile {
         }
         if let Some(table) = reader.table(document.as_table(), "gate", "gate") {
             found.gate = GateSettings::read(table, &mut reader);
+        }
+        if let Some(table) = reader.table(document.as_table(), "build", "build") {
+            found.build = BuildSettings::read(table, &mut reader);
         }
         if let Some(table) = reader.table(document.as_table(), "cache", "cache") {
             reader.check_keys(table, "cache.", &CACHE_KEYS);

@@ -1,3 +1,5 @@
+use std::num::NonZeroU32;
+
 use proptest::prelude::*;
 use test_case::test_case;
 
@@ -165,6 +167,20 @@ fn wrong_gates_are_errors_at_their_places(text: &str, code: &str, help: &str) {
 }
 
 #[test]
+fn a_file_may_limit_the_targets_that_are_solved_at_once() {
+    let found = |text| parse(text).unwrap().build.jobs.map(NonZeroU32::get);
+    assert_eq!(found("[build]\njobs = 4\n"), Some(4));
+    assert_eq!(found("build = { jobs = 1 }\n"), Some(1));
+    assert_eq!(found("[build]\n"), None);
+    let keeps = |text| parse(text).unwrap().build.keeps_going;
+    assert_eq!(keeps("[build]\nkeep-going = true\n"), Some(true));
+    assert_eq!(keeps("[build]\njobs = 1\n"), None);
+    for text in ["", "0", "+1", "-1", "1.5", "4294967296", "many"] {
+        assert!(parse_jobs(text).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn a_file_may_say_that_nothing_is_salvaged() {
     let found = |text| parse(text).unwrap().salvages;
     assert_eq!(found("[cache]\nsalvage = false\n"), Some(false));
@@ -175,6 +191,13 @@ fn a_file_may_say_that_nothing_is_salvaged() {
 #[test_case("cache = 3\n", "settings::wrong-type"; "the cache is not a table")]
 #[test_case("[cache]\nsalvage = \"no\"\n", "settings::wrong-type"; "a text")]
 #[test_case("[cache]\nsalvages = true\n", "settings::unknown-key"; "an unknown key of the cache")]
+#[test_case("build = 3\n", "settings::wrong-type"; "the build is not a table")]
+#[test_case("[build]\njobs = 0\n", "settings::invalid-value"; "no job")]
+#[test_case("[build]\njobs = -1\n", "settings::invalid-value"; "a negative number of jobs")]
+#[test_case("[build]\njobs = 4294967296\n", "settings::invalid-value"; "too many jobs")]
+#[test_case("[build]\njobs = \"4\"\n", "settings::wrong-type"; "jobs as a text")]
+#[test_case("[build]\nkeep-going = 1\n", "settings::wrong-type"; "keep-going as a number")]
+#[test_case("[build]\njob = 4\n", "settings::unknown-key"; "an unknown key of the build")]
 #[test_case("publish = 3\n", "settings::wrong-type"; "not a table")]
 #[test_case("[[publish]]\n", "settings::wrong-type"; "an array of tables")]
 #[test_case("[publish]\nupload = \"bilder\"\n", "settings::invalid-value"; "an unknown uploader")]

@@ -86,11 +86,15 @@ impl HubTags {
     }
 
     /// Removes a tag. Its manifest stays.
-    pub(super) async fn delete(&self, tag: &ImageTag) -> Result<Deletion, RegistryFault> {
-        let reply = match self.try_delete(tag, None).await {
+    pub(super) async fn delete(
+        &self,
+        tag: &ImageTag,
+        finishes: bool,
+    ) -> Result<Deletion, RegistryFault> {
+        let reply = match self.try_delete(tag, finishes, None).await {
             // Tokens are valid for some minutes only.
             Err((Some(old), RegistryFault::Denied { status: 401, .. })) => {
-                let again = self.try_delete(tag, Some(&old)).await;
+                let again = self.try_delete(tag, finishes, Some(&old)).await;
                 again.map_err(|(_, fault)| fault)?
             }
             Err((_, fault)) => return Err(fault),
@@ -108,6 +112,7 @@ impl HubTags {
     async fn try_delete(
         &self,
         tag: &ImageTag,
+        finishes: bool,
         refused: Option<&HubToken>,
     ) -> Result<RegistryReply, (Option<HubToken>, RegistryFault)> {
         let (token, is_new) = self.token(refused).await.map_err(|fault| (None, fault))?;
@@ -118,7 +123,8 @@ impl HubTags {
             &format!("{}{tag}", self.0.tags),
         );
         let sent = async {
-            let request = with_token(request?, &token)?;
+            let mut request = with_token(request?, &token)?;
+            request.finishes = finishes;
             self.0.server.perform(&request).await
         };
         sent.await

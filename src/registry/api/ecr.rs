@@ -119,13 +119,17 @@ impl EcrImages {
     }
 
     /// Removes a tag, or deletes a manifest with all its tags.
-    pub(super) async fn delete(&self, name: &TagOrDigest) -> Result<Deletion, RegistryFault> {
+    pub(super) async fn delete(
+        &self,
+        name: &TagOrDigest,
+        finishes: bool,
+    ) -> Result<Deletion, RegistryFault> {
         let image = match name {
             TagOrDigest::Tag(tag) => json!({"imageTag": tag.as_str()}),
             TagOrDigest::Digest(digest) => json!({"imageDigest": digest.as_str()}),
         };
         let more = [("imageIds", json!([image]))];
-        let reply = self.call("BatchDeleteImage", more).await?;
+        let reply = self.call("BatchDeleteImage", more, finishes).await?;
         if reply.words.code == "RepositoryNotFoundException" {
             return Ok(Deletion::NotFound);
         }
@@ -158,7 +162,7 @@ impl EcrImages {
             let size = ("maxResults", json!(PAGE));
             let next = token.as_ref().map(|token| ("nextToken", json!(token)));
             let reply = self
-                .call("DescribeImages", [size].into_iter().chain(next))
+                .call("DescribeImages", [size].into_iter().chain(next), false)
                 .await?;
             let answer: ImagesAnswer = parsed(&reply)?;
             for image in answer.image_details {
@@ -180,6 +184,7 @@ impl EcrImages {
         &self,
         operation: &str,
         more: impl IntoIterator<Item = (&'static str, Value)>,
+        finishes: bool,
     ) -> Result<RegistryReply, RegistryFault> {
         let mut parameters: BTreeMap<&str, Value> = more.into_iter().collect();
         parameters.insert("repositoryName", json!(self.0.repository));
@@ -190,7 +195,8 @@ impl EcrImages {
         let connection = &self.0.server.connection;
         let mut retries = Retries::new(connection);
         loop {
-            let request = self.signed(operation, body.clone())?;
+            let mut request = self.signed(operation, body.clone())?;
+            request.finishes = finishes;
             let reply = match connection.attempt(&request).await {
                 Ok(reply) => reply,
                 Err(failure) => {

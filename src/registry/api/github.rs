@@ -20,6 +20,7 @@ use super::server::{ApiAddress, ApiServer};
 use crate::registry::error::RegistryFault;
 use crate::registry::exchange::{RegistryReply, RegistryRequest};
 use crate::registry::manifests::Deletion;
+use crate::registry::words::cleaned;
 use crate::registry::{Registries, RemoteRepository};
 use crate::types::{Digest, Secret};
 
@@ -30,6 +31,11 @@ const PAGES: usize = 2_000;
 const LARGEST_PAGE: usize = 16 << 20;
 /// The owner of a package is an organization or a user.
 const COLLECTIONS: [&str; 2] = ["orgs", "users"];
+/// The header with the scopes of a personal access token (classic), with commas between them (docs.github.com, "Scopes for OAuth
+/// apps"). Other tokens have no scopes.
+const SCOPES: HeaderName = HeaderName::from_static("x-oauth-scopes");
+/// The scope without which nothing is deleted.
+const DELETION: &str = "delete:packages";
 
 /// A version of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,8 +56,7 @@ struct PackageParts {
     owner: String,
     /// The name of the package, encoded for a path.
     package: String,
-    /// Whether the owner is an organization or a user.
-    collection: OnceCell<&'static str>,
+    place: OnceCell<PackagePlace>,
     ids: Mutex<BTreeMap<Digest, u64>>,
 }
 
@@ -61,6 +66,15 @@ struct VersionAnswer {
     name: String,
     created_at: String,
     updated_at: Option<String>,
+}
+
+/// What GitHub says of the package and of the token.
+#[derive(Debug, Clone)]
+struct PackagePlace {
+    /// Whether the owner is an organization or a user.
+    collection: &'static str,
+    /// The scopes of the token. `None` if it has none; then the roles of its user or its workflow decide.
+    scopes: Option<String>,
 }
 
 /// Which versions are listed.
@@ -90,7 +104,7 @@ impl PackageVersions {
             registry: name.domain().to_owned(),
             owner: owner.to_owned(),
             package: utf8_percent_encode(package, NON_ALPHANUMERIC).to_string(),
-            collection: OnceCell::new(),
+            place: OnceCell::new(),
             ids: Mutex::default(),
         })))
     }
@@ -108,7 +122,11 @@ impl PackageVersions {
     }
 
     /// Deletes the version of `digest`, with all its tags.
-    pub(super) async fn delete(&self, digest: &Digest) -> Result<Deletion, RegistryFault> {
+    pub(super) async fn delete(
+        &self,
+        digest: &Digest,
+        finishes: bool,
+    ) -> Result<Deletion, RegistryFault> {
         let known = self.known(digest);
         let id = match known {
             Some(id) => Some(id),
@@ -117,7 +135,8 @@ impl PackageVersions {
         let Some(id) = id else {
             return Ok(Deletion::NotFound);
         };
-        let request = self.request(Method::DELETE, &format!("/{id}")).await?;
+        let mut request = self.request(Method::DELETE, &format!("/{id}")).await?;
+        request.finishes = finishes;
         let reply = self.0.server.perform(&request).await?;
         match reply.status {
             status if status.is_success() => Ok(Deletion::Deleted),
@@ -140,6 +159,26 @@ impl PackageVersions {
         } else {
             Err(reply.fault())
         }
+    }
+
+    /// Checks that the API accepts the token, and that no scope for deletions is missing.
+    ///
+    /// GitHub has no request that tells whether a role allows deletions.
+    pub(super) async fn check_login(&self) -> Result<(), RegistryFault> {
+        let place = self.place().await?;
+        let Some(scopes) = &place.scopes else {
+            return Ok(());
+        };
+        if scopes.split(',').any(|scope| scope.trim() == DELETION) {
+            return Ok(());
+        }
+        Err(RegistryFault::Denied {
+            status: StatusCode::FORBIDDEN.as_u16(),
+            words: format!(
+                "the token has the scopes {}, but not {DELETION}",
+                cleaned(scopes, &[])
+            ),
+        })
     }
 
     fn known(&self, digest: &Digest) -> Option<u64> {
@@ -196,13 +235,12 @@ impl PackageVersions {
 
     /// A request for `rest` below the versions of the package.
     async fn request(&self, method: Method, rest: &str) -> Result<RegistryRequest, RegistryFault> {
-        let collection = self.collection().await?;
-        self.request_in(collection, method, &format!("/versions{rest}"))
+        let place = self.place().await?;
+        self.request_in(place.collection, method, &format!("/versions{rest}"))
             .await
     }
 
-    /// Where the package is: at an organization or a user.
-    async fn collection(&self) -> Result<&'static str, RegistryFault> {
+    async fn place(&self) -> Result<&PackagePlace, RegistryFault> {
         let find = || async {
             let mut last = RegistryFault::NotFound {
                 words: String::new(),
@@ -212,7 +250,12 @@ impl PackageVersions {
                 let request = request.limit(LARGEST_PAGE);
                 let reply = self.0.server.perform(&request).await?;
                 if reply.status.is_success() {
-                    return Ok(collection);
+                    let scopes = reply.header(&SCOPES).map(str::trim);
+                    let scopes = scopes.filter(|scopes| !scopes.is_empty());
+                    return Ok(PackagePlace {
+                        collection,
+                        scopes: scopes.map(str::to_owned),
+                    });
                 }
                 last = reply.fault();
                 if reply.status != StatusCode::NOT_FOUND {
@@ -221,7 +264,7 @@ impl PackageVersions {
             }
             Err(last)
         };
-        self.0.collection.get_or_try_init(find).await.copied()
+        self.0.place.get_or_try_init(find).await
     }
 
     async fn request_in(

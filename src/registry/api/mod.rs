@@ -81,19 +81,35 @@ impl Registries {
 }
 
 impl DeletionApi {
-    /// Deletes `name`: a tag, or a manifest with all its tags. `None` if the registry itself deletes this.
+    /// Deletes `name`: a tag, or a manifest with all its tags. `None` if the registry itself deletes this. `finishes` says
+    /// whether the deletion is also sent when the run was stopped.
     pub(super) async fn delete(
         &self,
         name: &TagOrDigest,
+        finishes: bool,
     ) -> Result<Option<Deletion>, RegistryFault> {
         match (self, name) {
             (Self::Github(_), TagOrDigest::Tag(_)) => Ok(Some(Deletion::Unsupported)),
             (Self::Github(packages), TagOrDigest::Digest(digest)) => {
-                packages.delete(digest).await.map(Some)
+                packages.delete(digest, finishes).await.map(Some)
             }
-            (Self::Ecr(images), name) => images.delete(name).await.map(Some),
-            (Self::DockerHub(tags), TagOrDigest::Tag(tag)) => tags.delete(tag).await.map(Some),
+            (Self::Ecr(images), name) => images.delete(name, finishes).await.map(Some),
+            (Self::DockerHub(tags), TagOrDigest::Tag(tag)) => {
+                tags.delete(tag, finishes).await.map(Some)
+            }
             (Self::DockerHub(_), TagOrDigest::Digest(_)) => Ok(None),
+        }
+    }
+
+    /// Whether manifests are deleted, if that is known without a question for one that nobody has. `None` if such a question
+    /// tells it.
+    ///
+    /// # Errors
+    /// The login is not one that deletes.
+    pub(super) async fn deletes_manifests(&self) -> Result<Option<bool>, RegistryFault> {
+        match self {
+            Self::Github(packages) => packages.check_login().await.map(|()| Some(true)),
+            Self::Ecr(_) | Self::DockerHub(_) => Ok(None),
         }
     }
 

@@ -26,7 +26,7 @@ fn digest() -> Digest {
 }
 
 /// A repository that Amazon's API at `server` deletes from.
-fn ecr(run: &TestRun, server: &ScriptedRegistry) -> RemoteRepository {
+pub(super) fn ecr(run: &TestRun, server: &ScriptedRegistry) -> RemoteRepository {
     let spec = EcrSpec {
         address: address(server),
         account: Some("123456789012".to_owned()),

@@ -1,5 +1,6 @@
 //! Tests of the client against scripted registries, and of the scripts against real registries.
 
+mod api_untag;
 mod apis;
 mod authorization;
 mod blobs;
@@ -22,9 +23,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
-use super::retry::Pauses;
 use super::{Registries, RegistrySecurity, RemoteRepository, TagOrDigest};
 use crate::credential::{Provider, ProviderOptions};
+use crate::types::retry::Pauses;
 use crate::types::{Clock, Environment, ImageRepository, Reference};
 
 /// The registries of a run of their own, and what a test wants to know of it. Pauses are recorded, and take no time.

@@ -9,13 +9,13 @@ use crate::registry::{RawManifest, RegistryAct, RegistryError, RegistryFault, Un
 use crate::types::Digest;
 use crate::types::causes::in_one_line;
 
-const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(super) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const NO_TAGS: Abilities = Abilities {
     deletes_tags: false,
     ..Abilities::ALL
 };
 
-fn index(name: &str) -> RawManifest {
+pub(super) fn index(name: &str) -> RawManifest {
     let text = format!(r#"{{"schemaVersion":2,"manifests":[],"annotations":{{"name":"{name}"}}}}"#);
     RawManifest::new(OCI_INDEX, text.into()).unwrap()
 }

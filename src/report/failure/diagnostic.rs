@@ -6,7 +6,7 @@ use crate::event::SourceExcerpt;
 use crate::outcome::{FailureKind, SolveFailure};
 use crate::report::model::Model;
 use crate::report::model::name::split;
-use crate::report::text;
+use crate::report::{clipped, text};
 use crate::types::TargetName;
 
 /// The most bytes of a message's first line.
@@ -36,17 +36,9 @@ pub(super) fn diagnostic(
         FailureKind::Exhausted => (Class::Build, "engine::exhausted"),
     };
     let message = text::clean_text(&solve.message, MAX_TITLE + MAX_REST);
-    let (first, rest) = sentence_and_notes(&message);
-    let what = match (solve.exit_code, row) {
-        (Some(code), Some(row)) => {
-            let others = SENTENCE + text::width(&names(&failure.targets));
-            let columns = usize::from(columns).saturating_sub(others);
-            let columns = columns.clamp(*STEP.start(), *STEP.end());
-            let step = text::fit(split(&row.name).1, columns).into_owned();
-            format!("`{step}` ended with exit code {code}")
-        }
-        _ => text::clean_name(&first, MAX_TITLE),
-    };
+    let (_, rest) = sentence_and_notes(&message);
+    let others = SENTENCE + text::width(&names(&failure.targets));
+    let what = what(model, failure, usize::from(columns).saturating_sub(others));
     let code = if solve.exit_code.is_some() {
         "build::step-failed"
     } else {
@@ -73,6 +65,10 @@ pub(super) fn diagnostic(
     if let Some(note) = solve.exit_code.and_then(meaning) {
         diagnostic = diagnostic.note(note);
     }
+    if let Some(limit) = row.and_then(|row| row.clipped.as_deref()) {
+        let limit_note = clipped::note(limit);
+        diagnostic = diagnostic.note(limit_note).help(clipped::help(limit));
+    }
     for line in solve
         .help
         .iter()
@@ -87,6 +83,19 @@ pub(super) fn diagnostic(
         }
     }
     (diagnostic, sources)
+}
+
+/// What failed, as the end of a sentence: the step, whose name is cut to about `columns`, and its exit code; or else what the
+/// failure says.
+pub(super) fn what(model: &Model, failure: &Failure<'_>, columns: usize) -> String {
+    let solve = failure.failure;
+    if let (Some(code), Some(row)) = (solve.exit_code, failed_row(model, failure)) {
+        let columns = columns.clamp(*STEP.start(), *STEP.end());
+        let step = text::fit(split(&row.name).1, columns).into_owned();
+        return format!("`{step}` ended with exit code {code}");
+    }
+    let message = text::clean_text(&solve.message, MAX_TITLE + MAX_REST);
+    text::clean_name(&sentence_and_notes(&message).0, MAX_TITLE)
 }
 
 /// Splits a message into its first line and the other lines, which become notes.
@@ -112,7 +121,7 @@ fn sentence_and_notes(message: &str) -> (String, Vec<String>) {
 }
 
 /// Returns `a`, or `a` and `b`, or `a`, `b` and 3 more.
-fn names(targets: &[&TargetName]) -> String {
+pub(super) fn names(targets: &[&TargetName]) -> String {
     match targets {
         [] => String::new(),
         [one] => format!("`{one}`"),

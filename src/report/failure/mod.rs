@@ -2,9 +2,13 @@
 //!
 //! A failure is shown once, however many targets it affects, with the last output of the step, the lines of the
 //! Dockerfile and the exit code. The first failure is printed last, so that it is nearest to the prompt. Targets
-//! that were stopped because of it take one line above.
+//! that were stopped because of it take one line above. If the run kept going, a list of all failures comes last.
 
 mod diagnostic;
+mod limit;
+mod list;
+
+use indexmap::IndexMap;
 
 use super::model::{Model, Row, State};
 use super::style::{Look, StyledLine, TextRole};
@@ -69,6 +73,16 @@ pub(crate) fn text(
         let (diagnostic, sources) = diagnostic(model, failure, columns, debug);
         told.push_str(&diag::render(&diagnostic, &sources, style));
     }
+    if let Some(problem) = limit::diagnostic(model, outcome) {
+        if !told.is_empty() {
+            told.push('\n');
+        }
+        told.push_str(&diag::render(&problem, &SourceMap::default(), style));
+    }
+    for line in list::lines(model, outcome, usize::from(columns), look) {
+        told.push_str(&line.paint(look));
+        told.push('\n');
+    }
     told
 }
 
@@ -84,6 +98,7 @@ pub(crate) fn diagnostics(
     failures
         .iter()
         .map(|failure| diagnostic(model, failure, columns, debug))
+        .chain(limit::diagnostic(model, outcome).map(|problem| (problem, SourceMap::default())))
         .chain(
             outcome
                 .problems
@@ -146,7 +161,8 @@ fn bystanders(model: &Model, outcome: &Outcome) -> Vec<StyledLine> {
     let any_failed = outcome.targets.iter().any(
         |(_, end)| matches!(&**end, TargetOutcome::Failed(f) if f.kind != FailureKind::Cancelled),
     );
-    let (mut cancelled, mut skipped) = (Vec::new(), Vec::new());
+    let mut cancelled = Vec::new();
+    let mut skipped: IndexMap<&TargetName, Vec<&str>> = IndexMap::new();
     for (name, end) in &outcome.targets {
         match &**end {
             TargetOutcome::Cancelled(_) => cancelled.push(name.as_str()),
@@ -155,7 +171,9 @@ fn bystanders(model: &Model, outcome: &Outcome) -> Vec<StyledLine> {
             {
                 cancelled.push(name.as_str());
             }
-            TargetOutcome::Skipped { .. } => skipped.push(name.as_str()),
+            TargetOutcome::Skipped { because } => {
+                skipped.entry(because).or_default().push(name.as_str());
+            }
             TargetOutcome::Succeeded(_) | TargetOutcome::Failed(_) => {}
         }
     }
@@ -173,14 +191,17 @@ fn bystanders(model: &Model, outcome: &Outcome) -> Vec<StyledLine> {
         (None, Some(reason)) => format!(" ({})", text::clean_name(reason, 100)),
         (None, None) => String::new(),
     };
-    let needs = " (they need a target that was not built)";
-    [
-        line("cancelled", cancelled, &because),
-        line("not started", skipped, needs),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    let skipped = skipped.into_iter().filter_map(|(because, names)| {
+        let verb = if names.len() == 1 {
+            "it needs"
+        } else {
+            "they need"
+        };
+        let why = format!(" ({verb} `{because}`, which was not built)");
+        line("skipped", names, &why)
+    });
+    let cancelled = line("cancelled", cancelled, &because);
+    cancelled.into_iter().chain(skipped).collect()
 }
 
 /// Returns the row that failed: the one whose vertex the failure names, or else the first failed row of its
@@ -228,6 +249,14 @@ fn output(model: &Model, failure: &Failure<'_>, columns: usize, look: &Look) -> 
             .with(TextRole::Quiet, format!(" {sign} "))
             .with(TextRole::Plain, &*line.text)
     }));
+    if let Some(limit) = &row.clipped {
+        // When a step fails, BuildKit (v0.32) sends the last 256 KiB that it had left out.
+        let said = format!(
+            " {sign} (the builder left out a part: its limit of {} for the output of a step)",
+            text::clean_name(limit, 40)
+        );
+        lines.push(StyledLine::new().with(TextRole::Quiet, said));
+    }
     lines.push(StyledLine::new());
     lines
 }
@@ -316,6 +345,103 @@ mod tests {
         assert!(web < test, "{text}");
         assert!(
             text.contains("cancelled: celery (after `test` failed)"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_run_that_kept_going_ends_with_a_list_of_all_failures() {
+        let refused = || SolveFailure::new(FailureKind::Build, "registry refused the push");
+        let text = told(FAILURE, |outcome| {
+            outcome.kept_going = true;
+            outcome.targets.retain(|(name, _)| name.as_str() == "test");
+            outcome.targets.push(failed("web", refused()));
+            for name in ["child", "grandchild"] {
+                let because = "web".parse().unwrap();
+                let end = TargetOutcome::Skipped { because };
+                outcome.targets.push((name.parse().unwrap(), end.into()));
+            }
+            let because = "test".parse().unwrap();
+            let end = TargetOutcome::Skipped { because };
+            outcome.targets.push(("other".parse().unwrap(), end.into()));
+        });
+        let (start, end) = text.split_once("\n\n").unwrap();
+        insta::assert_snapshot!(start, @r"
+        skipped: child, grandchild (they need `web`, which was not built)
+        skipped: other (it needs `test`, which was not built)
+        ");
+        let list = end.rsplit_once("\n\n").unwrap().1;
+        let list: Vec<&str> = list.lines().collect();
+        assert_eq!(list[0], "2 of 5 targets failed:");
+        assert!(list[1].starts_with(" ✘ `test`  `RUN echo ") && list[1].ends_with("exit code 3"));
+        assert_eq!(list[2..], [" ✘ `web`   registry refused the push"]);
+        // Without the option, the first failure is the end.
+        let text = told(FAILURE, |outcome| {
+            outcome.targets.push(failed("more", refused()));
+        });
+        assert!(!text.contains("failed:\n"), "{text}");
+    }
+
+    #[test]
+    fn a_failed_step_with_clipped_output_says_how_to_see_more() {
+        let clip = "[output clipped, log limit 200KiB/s reached]";
+        // The first line that the step has written is replaced: it is `Found 42 test(s).`.
+        let line = base64::Engine::encode(
+            &base64::engine::general_purpose::STANDARD,
+            format!("{clip}\n"),
+        );
+        let first = base64::Engine::encode(
+            &base64::engine::general_purpose::STANDARD,
+            "Found 42 test(s).\n",
+        );
+        assert!(FAILURE.contains(&first));
+        let text = told(&FAILURE.replace(&first, &line), |_| ());
+        assert!(
+            text.contains(
+                " │ FAILED (failures=1)\n │ (the builder left out a part: its limit of 200KiB/s"
+            ),
+            "{text}"
+        );
+        assert!(
+            text.contains(
+                "note: the builder clipped the output of the step at its limit of 200KiB/s"
+            ),
+            "{text}"
+        );
+        assert!(
+            text.contains("a higher `BUILDKIT_STEP_LOG_MAX_SPEED` (bytes per second)"),
+            "{text}"
+        );
+        assert!(!told(FAILURE, |_| ()).contains("clipped"));
+    }
+
+    #[test]
+    fn a_run_whose_time_was_up_says_what_was_running_and_for_how_long() {
+        // The recording, up to the middle of the step that fails.
+        let before = |line: &&str| {
+            let event: serde_json::Value = serde_json::from_str(line).unwrap();
+            event["at"].as_f64().unwrap() < 6.0
+        };
+        let started: Vec<&str> = FAILURE.lines().take_while(before).collect();
+        let started = started.join("\n");
+        let stop = r#"{"at":60.25,"event":"stopping","reason":"it took too long"}"#;
+        let text = told(&format!("{started}\n{stop}"), |outcome| {
+            let reason = CancelReason::TimedOut(std::time::Duration::from_secs(60));
+            let end = TargetOutcome::Cancelled(reason);
+            outcome.targets = vec![("test".parse().unwrap(), end.into())];
+        });
+        let test = text.lines().find(|line| line.contains("`test` had been"));
+        let test = test.unwrap_or_else(|| panic!("{text}"));
+        assert!(
+            test.contains("running for 1m00s: `[test 2/2] RUN"),
+            "{text}"
+        );
+        assert!(
+            text.contains("error[run::timeout]: the run did not end within 1m00s (`--timeout`)"),
+            "{text}"
+        );
+        assert!(
+            text.starts_with("cancelled: test (it took too long)"),
             "{text}"
         );
     }

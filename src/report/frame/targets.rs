@@ -6,6 +6,8 @@ use crate::report::model::{Model, Row, RowId, State, TargetId, TargetModel, Targ
 use crate::report::style::{Look, StyledLine, TextRole};
 use crate::report::{format, signs, text};
 
+/// After this time without a report of the builder, a target of which no step is running says so.
+const SILENCE: Duration = Duration::from_secs(5);
 /// The most columns that a name may take.
 const MAX_NAME: usize = 28;
 
@@ -102,7 +104,11 @@ fn line(
         text::pad(target.name.as_str(), name_width),
     );
     if target.started.is_none() && !target.state.is_over() {
-        line.push(TextRole::Quiet, "  waiting");
+        let waits = match target.queued {
+            Some(limit) => format!("  waits: {limit} at once (--jobs)"),
+            None => "  waiting".to_owned(),
+        };
+        line.push(TextRole::Quiet, waits);
         return line;
     }
     line.push(
@@ -126,7 +132,7 @@ fn line(
     line.push(TextRole::Plain, "  ");
     match target.state {
         TargetState::Waiting => {}
-        TargetState::Running => push_current(&mut line, model, target),
+        TargetState::Running => push_current(&mut line, model, target, now),
         TargetState::Succeeded => push_result(&mut line, target),
         TargetState::Failed => push_failed(&mut line, model, target),
         TargetState::Skipped => line.push(TextRole::Cancelled, "skipped"),
@@ -145,7 +151,7 @@ fn push_failed(line: &mut StyledLine, model: &Model, target: &TargetModel) {
 }
 
 /// Adds what a running target is doing. Of its running rows, the one that started last is named.
-fn push_current(line: &mut StyledLine, model: &Model, target: &TargetModel) {
+fn push_current(line: &mut StyledLine, model: &Model, target: &TargetModel, now: Duration) {
     let Some(id) = model
         .targets()
         .iter()
@@ -156,6 +162,15 @@ fn push_current(line: &mut StyledLine, model: &Model, target: &TargetModel) {
     let rows = || running_of(model, id);
     let main = rows().filter(|row| !row.kind.is_housekeeping()).last();
     let Some(row) = main.or_else(|| rows().last()) else {
+        if let Some(limit) = target.queued {
+            line.push(TextRole::Quiet, format!("waits: {limit} at once (--jobs)"));
+        } else if let Some(silence) = model.silence_of(target, now)
+            && silence >= SILENCE
+        {
+            let silence = format::seconds(silence);
+            let text = format!("waits for the builder for {silence}");
+            line.push(TextRole::Quiet, text);
+        }
         return;
     };
     line.push(TextRole::Plain, &*row.name);

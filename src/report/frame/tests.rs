@@ -38,6 +38,21 @@ const COLD: &str = include_str!("../../../tests/fixtures/status/cold.jsonl");
 const FAILURE: &str = include_str!("../../../tests/fixtures/status/failure.jsonl");
 
 #[test]
+fn a_target_that_waits_for_a_slot_says_so() {
+    let events = r#"{"at":0.1,"event":"run","builder":"b","driver":"remote","targets":["base","web","tests"]}
+{"at":0.2,"event":"started","target":"base"}
+{"at":0.2,"event":"queued","target":"web","limit":1}
+{"at":3.5,"event":"queued","target":"base","limit":1}
+"#;
+    insta::assert_snapshot!(draw(&at(events, 4000), 4000, 60, 12), @r#"
+    Building 0/3 targets                                  b · 4s
+     ⠋ base    3.8s          waits: 1 at once (--jobs)
+     · web    waits: 1 at once (--jobs)
+     · tests  waiting
+    "#);
+}
+
+#[test]
 fn a_shared_step_at_100_columns() {
     insta::assert_snapshot!(draw(&at(COLD, 4000), 4000, 100, 24), @r#"
     Building 0/3 targets                                          tcp://127.0.0.1:1234 · 9/27 steps · 4s

@@ -10,6 +10,8 @@ pub enum ModelChange {
     RunStarted,
     /// A target's solve was sent.
     TargetStarted(TargetId),
+    /// A target waits for one of the slots that `--jobs` allows.
+    TargetQueued(TargetId),
     /// A target ended.
     TargetEnded(TargetId),
     /// The solve of a target reports a row for the first time. Several targets may share a row.

@@ -6,6 +6,7 @@
 //! running work is measured on this machine from its first event, so that the clocks of both machines need not
 //! agree. Start at [`Model::apply`].
 
+mod at_stop;
 mod busy;
 mod change;
 mod ids;
@@ -14,6 +15,7 @@ mod log;
 pub(crate) mod name;
 mod progress;
 mod row;
+mod silence;
 mod target;
 mod totals;
 mod vertex;
@@ -22,6 +24,7 @@ mod vertex;
 pub(in crate::report) mod tests;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +35,7 @@ use crate::event::{Event, EventKind, SourceExcerpt};
 use crate::outcome::TargetOutcome;
 use crate::types::{Digest, TargetName};
 
+pub(crate) use at_stop::{AtStop, TargetAtStop};
 pub(crate) use change::ModelChange;
 pub(crate) use ids::{RowId, TargetId, TargetSet};
 pub(crate) use local::{Local, TimedTransfer};
@@ -90,6 +94,7 @@ pub struct Model {
     warnings: Vec<Warning>,
     notices: Vec<Diagnostic>,
     stopping: Option<String>,
+    at_stop: Option<AtStop>,
     over: bool,
     now: Duration,
     /// The number of pairs of a vertex and a target, for [`MAX_SHARES`].
@@ -125,6 +130,9 @@ impl Model {
                 }
                 changes.push(ModelChange::RunStarted);
             }
+            EventKind::TargetQueued { target, limit } => {
+                self.queue_target(target, *limit, &mut changes);
+            }
             EventKind::TargetStarted { target } => self.start_target(target, &mut changes),
             EventKind::Progress { target, update } => {
                 self.take_update(target, update, &mut changes);
@@ -143,6 +151,7 @@ impl Model {
             EventKind::Stopping { reason } => {
                 if self.stopping.is_none() {
                     changes.push(ModelChange::Stopping);
+                    self.at_stop = Some(AtStop::of(self));
                 }
                 self.stopping = Some(reason.clone());
             }
@@ -237,6 +246,11 @@ impl Model {
         self.stopping.as_deref()
     }
 
+    /// What was running when the run began to stop. `None` if it is not being stopped.
+    pub(crate) const fn at_stop(&self) -> Option<&AtStop> {
+        self.at_stop.as_ref()
+    }
+
     /// Whether the run is over.
     pub(crate) fn is_over(&self) -> bool {
         self.over
@@ -273,10 +287,31 @@ impl Model {
         };
         let now = self.now;
         let target = &mut self.targets[id.index()];
+        target.queued = None;
+        target.heard = now;
         if target.state == TargetState::Waiting {
             target.state = TargetState::Running;
             target.started = Some(now);
             changes.push(ModelChange::TargetStarted(id));
+        }
+    }
+
+    /// Records that a target waits because `limit` targets are being solved.
+    fn queue_target(
+        &mut self,
+        name: &TargetName,
+        limit: NonZeroU32,
+        changes: &mut Vec<ModelChange>,
+    ) {
+        let Some(id) = self.target_id(name) else {
+            return;
+        };
+        let now = self.now;
+        let target = &mut self.targets[id.index()];
+        if !target.state.is_over() && target.queued.is_none() {
+            target.queued = Some(limit);
+            target.queued_since = Some(now);
+            changes.push(ModelChange::TargetQueued(id));
         }
     }
 
@@ -302,6 +337,7 @@ impl Model {
             TargetOutcome::Cancelled(_) => TargetState::Cancelled,
         };
         target.ended = Some(now);
+        target.queued = None;
         target.outcome = Some(outcome.clone());
         let broken = target.state != TargetState::Succeeded;
         self.close_rows(id, broken, changes);

@@ -16,8 +16,18 @@ use crate::types::TargetName;
 
 /// The most bytes of a vertex's name.
 const MAX_NAME: usize = 512;
+/// The most bytes of the limit of a step's output. A real one has about eight.
+const MAX_LIMIT: usize = 40;
 /// The most bytes of each text of a warning.
 const MAX_WARNING: usize = 4 * 1024;
+
+/// The limit that a line of output names if BuildKit wrote the line to say that it leaves out what follows
+/// (`util/progress/logs/logs.go`).
+fn clip_limit(line: &str) -> Option<&str> {
+    let limit = line.strip_prefix("[output clipped, log limit ")?;
+    let limit = limit.strip_suffix(" reached]")?;
+    (limit.len() <= MAX_LIMIT).then_some(limit)
+}
 
 impl Model {
     pub(super) fn take_update(
@@ -29,6 +39,7 @@ impl Model {
         let Some(target) = self.target_id(name) else {
             return;
         };
+        self.targets[target.index()].heard = self.now;
         for vertex in &update.vertices {
             self.take_vertex(target, vertex, changes);
         }
@@ -247,6 +258,9 @@ impl Model {
             text: text.into(),
         };
         let row = &mut self.rows[id.index()];
+        if row.clipped.is_none() {
+            row.clipped = clip_limit(&line.text).map(Into::into);
+        }
         if row.tail.is_empty() {
             self.with_tail.push_back(id);
         }

@@ -89,6 +89,9 @@ pub struct Row {
     pub(crate) since: Duration,
     /// Why it failed or was cancelled. `None` in other states.
     pub(crate) error: Option<Arc<str>>,
+    /// The limit at which the builder left out a part of the output, as the builder writes it, such as `2.0MB` or `200kB/s`. `None` if
+    /// nothing was left out.
+    pub(crate) clipped: Option<Arc<str>>,
     /// When it last wrote output, as time since the run began.
     pub(crate) last_output: Option<Duration>,
     pub(super) busy: Busy,
@@ -111,6 +114,7 @@ impl Row {
             state: State::Pending,
             since: Duration::ZERO,
             error: None,
+            clipped: None,
             last_output: None,
             busy: Busy::default(),
             tail: Tail::default(),

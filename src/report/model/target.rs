@@ -1,6 +1,7 @@
 //! A target in the display: its state, its rows, and how many of its steps were cached.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ pub(crate) enum TargetState {
     Succeeded,
     /// The solve, or something that it needed, failed.
     Failed,
-    /// The target was not started, because a target that it needs did not succeed.
+    /// The target was not built, because a target that it needs did not succeed.
     Skipped,
     /// The target was stopped.
     Cancelled,
@@ -81,8 +82,14 @@ pub struct TargetModel {
     pub(crate) state: TargetState,
     /// When its solve was sent, as time since the run began.
     pub(crate) started: Option<Duration>,
+    /// The most targets that are solved at once, if it waits because of that.
+    pub(crate) queued: Option<NonZeroU32>,
+    /// When it began to wait last, as time since the run began. `None` if it never did.
+    pub(crate) queued_since: Option<Duration>,
     /// When it ended, as time since the run began.
     pub(crate) ended: Option<Duration>,
+    /// When the builder last reported anything of it, or it was started, as time since the run began.
+    pub(crate) heard: Duration,
     /// How it ended; `None` until then.
     pub(crate) outcome: Option<Arc<TargetOutcome>>,
     /// Its rows, in the order in which its solve first reported them.
@@ -98,7 +105,10 @@ impl TargetModel {
             name,
             state: TargetState::Waiting,
             started: None,
+            queued: None,
+            queued_since: None,
             ended: None,
+            heard: Duration::ZERO,
             outcome: None,
             rows: Vec::new(),
             tallies: HashMap::new(),

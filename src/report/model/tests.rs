@@ -86,6 +86,48 @@ fn a_first_build() {
     assert_eq!(pulled.amount().unwrap().total, 1_070_928);
 }
 
+/// The daemon's clock is hours before or after this machine's. Only differences of its times are used.
+#[test]
+fn times_do_not_depend_on_the_clock_of_the_daemon() {
+    const HOURS: Duration = Duration::from_secs(7 * 3600);
+    let text = include_str!("../../../tests/fixtures/status/cold.jsonl");
+    let events = recording::read(text).unwrap();
+    let shown = |shift: &dyn Fn(SystemTime) -> SystemTime, until: usize| {
+        let mut model = Model::new();
+        let mut last = Duration::ZERO;
+        for event in &events[..until] {
+            let mut event = event.clone();
+            if let EventKind::Progress { update, .. } = &mut event.kind {
+                let update = Arc::make_mut(update);
+                for vertex in &mut update.vertices {
+                    vertex.started = vertex.started.map(shift);
+                    vertex.completed = vertex.completed.map(shift);
+                }
+                for part in &mut update.progress {
+                    part.timestamp = part.timestamp.map(shift);
+                    part.started = part.started.map(shift);
+                    part.completed = part.completed.map(shift);
+                }
+                for log in &mut update.logs {
+                    log.timestamp = log.timestamp.map(shift);
+                }
+            }
+            last = event.at;
+            model.apply(&event);
+        }
+        let rows = model.rows().iter();
+        rows.map(|row| (row.name.to_string(), row.elapsed(last)))
+            .collect::<Vec<_>>()
+    };
+    // In the middle of the run, when steps are running, and at its end.
+    for until in [events.len() / 2, events.len()] {
+        let same = shown(&|time| time, until);
+        assert!(same.iter().all(|(_, took)| *took < Duration::from_secs(60)));
+        assert_eq!(shown(&|time| time + HOURS, until), same);
+        assert_eq!(shown(&|time| time - HOURS, until), same);
+    }
+}
+
 #[test]
 fn a_second_build_is_all_cached() {
     let model = replay(include_str!("../../../tests/fixtures/status/cached.jsonl"));
@@ -458,6 +500,7 @@ pub(in crate::report) fn any_event() -> impl Strategy<Value = Event> {
     let kind = prop_oneof![
         1 => prop::collection::vec(any_name(), 0..4).prop_map(|targets| EventKind::RunStarted { builder: "b".into(), driver: "remote".into(), targets }),
         2 => any_name().prop_map(|target| EventKind::TargetStarted { target }),
+        1 => any_name().prop_map(|target| EventKind::TargetQueued { target, limit: NonZeroU32::MIN }),
         12 => (any_name(), any_update()).prop_map(|(target, update)| EventKind::Progress { target, update: Arc::new(update) }),
         1 => local,
         1 => transfer,

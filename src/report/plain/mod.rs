@@ -6,12 +6,14 @@
 //! silent for long: pulls report their progress, and a step without output reports from time to time that it is
 //! still running.
 
+mod silence;
 mod steps;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +24,7 @@ use super::{format, text};
 use crate::diag::{self, SourceMap};
 use crate::event::Event;
 use crate::outcome::{CancelReason, TargetOutcome};
+use silence::Silence;
 use steps::Steps;
 
 /// The most columns that targets' names are padded to.
@@ -71,13 +74,21 @@ impl Lines {
     }
 }
 
+/// The number of targets in words.
+fn targets(count: NonZeroU32) -> String {
+    format::count(usize::try_from(count.get()).unwrap_or(usize::MAX), "target")
+}
+
 /// The view that prints the stream.
 pub(super) struct Plain {
     lines: Lines,
     sources: Arc<SourceMap>,
     steps: Steps,
     settling: Settling,
+    silence: Silence,
     transfers_told: Duration,
+    /// Whether it was printed that targets have to wait.
+    queue_told: bool,
     /// When local work that is still running was last printed, by its position in the model.
     local_told: BTreeMap<usize, Duration>,
 }
@@ -92,7 +103,9 @@ impl Plain {
             sources,
             steps: Steps::default(),
             settling: Settling::default(),
+            silence: Silence::default(),
             transfers_told: Duration::ZERO,
+            queue_told: false,
             local_told: BTreeMap::new(),
         }
     }
@@ -108,6 +121,37 @@ impl Plain {
             format!(" ({driver})")
         };
         let line = format!("building {targets} with `{builder}`{how}");
+        self.lines
+            .write(None, StyledLine::new().with(TextRole::Plain, line), out)
+    }
+
+    /// Prints that a target that had to wait has begun. Without `--jobs`, all targets begin at once, and their steps show it.
+    fn target_started(&self, model: &Model, id: TargetId, out: Out<'_>) -> io::Result<()> {
+        let Some(target) = model.target(id) else {
+            return Ok(());
+        };
+        let (Some(since), Some(started)) = (target.queued_since, target.started) else {
+            return Ok(());
+        };
+        let waited = format::duration(started.saturating_sub(since));
+        let line = format!("begins, after it waited {waited}");
+        self.lines.write(
+            Some(target),
+            StyledLine::new().with(TextRole::Plain, line),
+            out,
+        )
+    }
+
+    /// Prints that targets have to wait, once for the run.
+    fn target_queued(&mut self, model: &Model, id: TargetId, out: Out<'_>) -> io::Result<()> {
+        let queued = model.target(id).and_then(|target| target.queued);
+        let Some(limit) = queued.filter(|_| !std::mem::replace(&mut self.queue_told, true)) else {
+            return Ok(());
+        };
+        let line = format!(
+            "at most {} at once (`--jobs`), the others wait",
+            targets(limit)
+        );
         self.lines
             .write(None, StyledLine::new().with(TextRole::Plain, line), out)
     }
@@ -131,7 +175,8 @@ impl Plain {
         match (target.state, target.outcome.as_deref()) {
             (TargetState::Succeeded, outcome) => {
                 let steps = target.steps();
-                line.push(TextRole::Done, "BUILT");
+                let is_answer = matches!(outcome, Some(TargetOutcome::Succeeded(solved)) if solved.called.is_some());
+                line.push(TextRole::Done, if is_answer { "ANSWERED" } else { "BUILT" });
                 line.push(TextRole::Plain, after("in"));
                 if steps.ended > 0 {
                     line.push(
@@ -245,10 +290,11 @@ impl Plain {
     fn take(&mut self, change: &ModelChange, model: &Model, out: Out<'_>) -> io::Result<()> {
         match change {
             ModelChange::RunStarted => self.run_started(model, out),
-            ModelChange::TargetStarted(_) => {
+            ModelChange::TargetStarted(id) => {
                 self.lines.measure(model);
-                Ok(())
+                self.target_started(model, *id, out)
             }
+            ModelChange::TargetQueued(id) => self.target_queued(model, *id, out),
             ModelChange::TargetEnded(id) => self.target_ended(model, *id, out),
             ModelChange::RowJoined(row, target) => {
                 self.steps.joined(&self.lines, *row, *target, model, out)
@@ -303,6 +349,7 @@ impl View for Plain {
             self.steps.ended(&self.lines, row, model, out)?;
         }
         self.steps.tick(&self.lines, model, now, out)?;
+        self.silence.tick(&self.lines, model, now, out)?;
         if now.saturating_sub(self.transfers_told) >= TRANSFER_INTERVAL {
             self.transfers_told = now;
             for (at, state) in model.transfers().enumerate() {

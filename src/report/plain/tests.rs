@@ -29,6 +29,64 @@ fn stream(text: &str, until: Duration) -> String {
 }
 
 #[test]
+fn targets_that_wait_for_a_slot_are_counted_once_and_named_when_they_begin() {
+    let events = r#"{"at":0.1,"event":"run","builder":"b","driver":"remote","targets":["a","b","c"]}
+{"at":0.2,"event":"started","target":"a"}
+{"at":0.2,"event":"queued","target":"b","limit":1}
+{"at":0.2,"event":"queued","target":"c","limit":1}
+{"at":3.5,"event":"finished","target":"a","end":"succeeded"}
+{"at":3.5,"event":"started","target":"b"}
+{"at":4.5,"event":"queued","target":"b","limit":1}
+{"at":4.7,"event":"started","target":"b"}
+"#;
+    insta::assert_snapshot!(stream(events, Duration::ZERO), @r#"
+    - | building 3 targets with `b` (remote)
+    - | at most 1 target at once (`--jobs`), the others wait
+    a | BUILT in 3.3s
+    b | begins, after it waited 3.3s
+    "#);
+}
+
+#[test]
+fn a_silent_builder_is_named_rarely_and_only_while_nothing_is_running() {
+    let events = r#"{"at":0.1,"event":"run","builder":"b","driver":"remote","targets":["a","b"]}
+{"at":0.25,"event":"started","target":"a"}
+{"at":0.25,"event":"started","target":"b"}
+{"at":10,"event":"finished","target":"b","end":"succeeded"}
+"#;
+    let waits = |until: u64| {
+        let stream = stream(events, Duration::from_secs(until));
+        let lines = stream
+            .lines()
+            .filter(|line| line.contains("waits for the builder"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(waits(30), [""; 0]);
+    let line = "a | waits for the builder, which has reported nothing for 30.0s";
+    assert_eq!(waits(60), [line]);
+    // After 30 s, and then after 60 s, 120 s and 240 s more.
+    assert_eq!(waits(95).len(), 2);
+    assert_eq!(waits(215).len(), 3);
+    assert_eq!(waits(440).len(), 3);
+    // Work of this machine has lines of its own.
+    let work = r#"{"at":11,"event":"local","id":"x","target":null,"name":"ask","current":0,"total":null,"done":false,"error":null}"#;
+    let stream = stream(&format!("{events}{work}\n"), Duration::from_secs(100));
+    assert!(!stream.contains("waits for the builder"), "{stream}");
+}
+
+#[test]
+fn many_targets_that_wait_for_the_builder_take_one_line() {
+    let events = r#"{"at":0.1,"event":"run","builder":"b","driver":"remote","targets":["a","b"]}
+{"at":0.25,"event":"started","target":"a"}
+{"at":0.25,"event":"started","target":"b"}
+"#;
+    let stream = stream(events, Duration::from_secs(40));
+    let line =
+        "- | 2 targets wait for the builder, which has reported nothing of them for 30.0s: a, b";
+    assert_eq!(stream.lines().last(), Some(line), "{stream}");
+}
+
+#[test]
 fn a_first_build() {
     let stream = stream(
         include_str!("../../../tests/fixtures/status/cold.jsonl"),

@@ -10,8 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use looks::ImportLooks;
 
-use super::refusal;
+use super::merged_caches::import_place;
 use super::shared_context::SharedContext;
+use super::{refusal, storage};
+use crate::definition::model::ObjectStore;
 use crate::diag::Diagnostic;
 use crate::engine::spec::SolveCache;
 use crate::event::{EventKind, EventSink, Vertex};
@@ -44,15 +46,27 @@ pub(super) struct CacheImports {
 
 impl CacheImports {
     /// Returns a sink that passes events on to `events`, and adds a notice for each cache that is not imported.
-    pub(super) fn watch(shared: &Arc<SharedContext>, events: &EventSink) -> EventSink {
+    pub(super) fn watch(
+        shared: &Arc<SharedContext>,
+        imports: &[SolveCache],
+        events: &EventSink,
+    ) -> EventSink {
         let (shared, notices) = (Arc::clone(shared), events.clone());
+        let stored = StoredAsObjects::of(imports);
         events.map(move |kind| {
             if let EventKind::Progress { update, .. } = &kind {
                 for vertex in &update.vertices {
-                    if let Some((cache, reason)) = failed(vertex)
-                        && shared.imports.is_new(cache)
-                    {
-                        notices.send(EventKind::Notice(notice(cache, reason, &shared)));
+                    let Some((cache, reason)) = failed(vertex) else {
+                        continue;
+                    };
+                    let place = stored.place(cache);
+                    let name = place.as_deref().unwrap_or(cache);
+                    if shared.imports.is_new(name) {
+                        let notice = match stored.store(cache) {
+                            Some(store) => notice_of_objects(name, reason, store, &shared),
+                            None => notice(name, reason, &shared),
+                        };
+                        notices.send(EventKind::Notice(notice));
                     }
                 }
             }
@@ -73,6 +87,42 @@ impl CacheImports {
     fn is_new(&self, cache: &str) -> bool {
         let mut known = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(cache.to_owned())
+    }
+}
+
+/// The imports of a target from S3 and Azure Blob Storage. The daemon calls them by their type and a hash of their attributes.
+struct StoredAsObjects(Vec<(ObjectStore, String, String)>);
+
+impl StoredAsObjects {
+    fn of(imports: &[SolveCache]) -> Self {
+        let found = imports.iter().filter_map(|cache| {
+            let (store, place) = import_place(cache)?;
+            Some((store, format!("{}:", cache.backend.name()), place))
+        });
+        Self(found.collect())
+    }
+
+    /// Those that the daemon may call `cache`.
+    fn named<'s>(
+        &'s self,
+        cache: &'s str,
+    ) -> impl Iterator<Item = &'s (ObjectStore, String, String)> {
+        let named = self.0.iter();
+        named.filter(|(_, prefix, _)| cache.starts_with(prefix.as_str()))
+    }
+
+    fn store(&self, cache: &str) -> Option<ObjectStore> {
+        self.named(cache).map(|(store, ..)| *store).next()
+    }
+
+    /// The place of `cache` for messages. If there are several of its type, all of them.
+    fn place(&self, cache: &str) -> Option<String> {
+        let mut places: Vec<&str> = self
+            .named(cache)
+            .map(|(.., place)| place.as_str())
+            .collect();
+        places.dedup();
+        (!places.is_empty()).then(|| places.join("` or `"))
     }
 }
 
@@ -106,6 +156,20 @@ fn notice(cache: &str, reason: &str, shared: &SharedContext) -> Diagnostic {
             .note("the builder reads at most 1 MiB for the list of all steps in a cache")
             .help("let rbake export the cache: it splits a large one into parts");
     }
+    let help = failure.help.into_iter();
+    help.fold(problem, Diagnostic::help)
+}
+
+fn notice_of_objects(
+    place: &str,
+    reason: &str,
+    store: ObjectStore,
+    shared: &SharedContext,
+) -> Diagnostic {
+    let failure = SolveFailure::new(FailureKind::Build, reason);
+    let failure = storage::explained(store, failure, &shared.setting.aws);
+    let message = format!("no cache is imported from `{place}`: {}", failure.message);
+    let problem = Diagnostic::warning("run::cache-import", message).note(MEANING);
     let help = failure.help.into_iter();
     help.fold(problem, Diagnostic::help)
 }

@@ -12,6 +12,7 @@ use crate::builder::Driver;
 use crate::diag::{closest, names_there_are};
 use crate::outcome::SolveFailure;
 use crate::plan::PlannedTarget;
+use crate::types::secret::redact_url;
 
 /// What is known about the target that failed.
 pub(super) struct Scene<'a> {
@@ -300,6 +301,7 @@ fn no_stage(message: &str, scene: &Scene<'_>) -> Option<Explained> {
         DockerfilePlace::Inline(_) => "the inline Dockerfile".to_owned(),
         DockerfilePlace::File { dir, filename } => format!("`{}`", dir.join(filename).display()),
         DockerfilePlace::InContext(path) => format!("`{path}` of the context"),
+        DockerfilePlace::Url { url, .. } => format!("`{}`", redact_url(url)),
     };
     let what = match message {
         "the Dockerfile cannot be empty" => "is empty",

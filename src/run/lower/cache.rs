@@ -10,6 +10,7 @@ use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::engine::spec::{self, CacheBackend};
 use crate::golang::strconv;
 use crate::plan::Plan;
+use crate::run::aws_keys::AwsKeys;
 use crate::types::{Digest, Environment, ImageName, Secret};
 
 /// A cache in a directory of this machine.
@@ -37,6 +38,15 @@ pub(crate) enum LocalCache {
         /// Whether blobs that no tag refers to are deleted afterwards.
         reset: bool,
     },
+}
+
+/// The attributes with AWS keys: the id, the secret, and the token of a session.
+const AWS_ATTRIBUTES: [&str; 3] = ["access_key_id", "secret_access_key", "session_token"];
+
+/// Whether `entry` leaves keys to the environment.
+pub(in crate::run) fn lacks_aws_keys(entry: &CacheEntry) -> bool {
+    let [id, secret, _] = AWS_ATTRIBUTES;
+    entry.kind == CacheKind::S3 && (entry.attr(id).is_none() || entry.attr(secret).is_none())
 }
 
 #[derive(Debug, Default)]
@@ -108,6 +118,11 @@ fn lower_entry(
     }
     match lowered.backend {
         CacheBackend::Gha => with_gha(lowering, lowered),
+        CacheBackend::S3 => Some(with_aws_keys(&lowering.setting.aws, lowered)),
+        CacheBackend::Azblob => {
+            keep_secret(&mut lowered, "secret_access_key");
+            Some(lowered)
+        }
         CacheBackend::Local => Some(with_directory(
             lowering,
             entry,
@@ -179,6 +194,44 @@ fn with_directory(
     lowered
 }
 
+/// Moves the attribute `key` to those that must stay secret.
+fn keep_secret(entry: &mut spec::SolveCache, key: &str) {
+    if let Some(value) = entry.extra.remove(key) {
+        entry.credentials.insert(key.to_owned(), Secret::new(value));
+    }
+}
+
+/// Completes an entry for S3 with `keys`, as buildx does (`addAwsCredentials` in `build/opt.go`). Without keys, the daemon uses its
+/// own.
+fn with_aws_keys(keys: &AwsKeys, mut entry: spec::SolveCache) -> spec::SolveCache {
+    for key in AWS_ATTRIBUTES {
+        keep_secret(&mut entry, key);
+    }
+    let [id, secret, token] = AWS_ATTRIBUTES;
+    let has = |key| entry.credentials.contains_key(key);
+    // A session token belongs to its keys.
+    if has(id) && has(secret) {
+        return entry;
+    }
+    if let AwsKeys::Found(found) = keys {
+        let found = [
+            (id, Some(found.access_key())),
+            (secret, Some(found.secret_key())),
+            (token, found.session_token()),
+        ];
+        for (key, value) in found {
+            if let Some(value) = value {
+                let value = || value.clone();
+                entry
+                    .credentials
+                    .entry(key.to_owned())
+                    .or_insert_with(value);
+            }
+        }
+    }
+    entry
+}
+
 /// Completes an entry for GitHub's cache service with its address and token from the job's environment. Without
 /// them, the entry is left out, as in buildx; [`check_github`] has reported that.
 fn with_gha(lowering: &mut Lowering<'_>, mut entry: spec::SolveCache) -> Option<spec::SolveCache> {
@@ -186,17 +239,14 @@ fn with_gha(lowering: &mut Lowering<'_>, mut entry: spec::SolveCache) -> Option<
         return None;
     }
     let environment = &lowering.setting.environment;
-    if let Some(token) = entry.extra.remove("token") {
-        entry.credentials.insert("token".into(), Secret::new(token));
-    } else if let Some(token) = environment.non_empty("ACTIONS_RUNTIME_TOKEN") {
+    keep_secret(&mut entry, "token");
+    keep_secret(&mut entry, "ghtoken");
+    if let Some(token) = environment.non_empty("ACTIONS_RUNTIME_TOKEN") {
+        let token = || Secret::new(token.to_owned());
         entry
             .credentials
-            .insert("token".into(), Secret::new(token.to_owned()));
-    }
-    if let Some(token) = entry.extra.remove("ghtoken") {
-        entry
-            .credentials
-            .insert("ghtoken".into(), Secret::new(token));
+            .entry("token".into())
+            .or_insert_with(token);
     }
     add_addresses(environment, &mut entry.extra);
     let is_whole = entry.credentials.contains_key("token") && has_address(&entry.extra);

@@ -5,18 +5,24 @@
 //! equal requests.
 
 mod cache;
+mod daemon;
 mod exports;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::aws_keys::AwsKeys;
+use super::fetch;
 use super::inline;
+use super::links;
 use super::locate::{DockerfilePlace, NamedTree, SourceTree, TargetPlaces};
 use crate::definition::model::{Map, SharedText, Target};
+use crate::definition::remote::TreeDirectory;
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
+use crate::engine::SourcePolicy;
 use crate::engine::docker::EngineFacts;
 use crate::engine::spec::{
-    Attestation, Dockerfile, ExtraHost, Frontend, LocalName, MainContext, NoCache, ResolveMode,
-    SolveContext, SolveSpec, StepLimits, VcsFacts,
+    Attestation, Dockerfile, ExtraHost, Frontend, InputTree, LocalName, MainContext, NoCache,
+    ResolveMode, SolveContext, SolveSpec, StepLimits, VcsFacts,
 };
 use crate::files::{Resolved, Resolver};
 use crate::golang::strconv;
@@ -24,7 +30,8 @@ use crate::plan::PlannedTarget;
 use crate::plan::syntax::HostAddress;
 use crate::types::{Environment, Reference};
 
-pub(super) use cache::{LocalCache, check_github};
+pub(super) use cache::{LocalCache, check_github, lacks_aws_keys};
+pub(super) use daemon::{DaemonTraits, ignored_limits};
 pub(super) use exports::{ExportDestination, loads_by_default, strange_default_load};
 
 /// Facts that are the same for all targets of a run.
@@ -38,14 +45,22 @@ pub(super) struct Setting {
     pub(super) proxies: Vec<(String, String)>,
     /// Whether the daemon can attach attestations to images.
     pub(super) attestations: bool,
+    /// What the daemon can do.
+    pub(super) daemon: DaemonTraits,
     /// What is known of the Docker Engines that build or that images are loaded into.
     pub(super) docker: DockerTraits,
     /// The optional kinds of cache that the daemon supports.
     pub(super) caches: CacheSupport,
+    /// The keys for caches of `type=s3`.
+    pub(super) aws: AwsKeys,
     /// The address of the daemon's host as build steps see it. `None` if the daemon does not report it.
     pub(super) host_gateway: Option<std::net::IpAddr>,
+    /// Rules on the sources of all targets.
+    pub(super) source_policy: Option<SourcePolicy>,
     /// An id of this machine that stays the same from run to run.
     pub(super) node: String,
+    /// The position of the node of the builder among its nodes.
+    pub(super) node_position: usize,
 }
 
 /// The image store of a Docker Engine.
@@ -124,7 +139,7 @@ pub(super) fn lower(
         dockerfile(places),
         context(&places.context),
     );
-    spec.named_contexts = named_contexts(places, &setting.node);
+    spec.named_contexts = named_contexts(places, setting);
     spec.vcs = vcs;
     spec.stage = text(target.stage.as_ref().map(|stage| &stage.value));
     spec.build_args = lowering.build_args();
@@ -143,12 +158,16 @@ pub(super) fn lower(
     spec.ulimits.clone_from(&planned.ulimits);
     spec.shm_size = Some(planned.shm_size).filter(|bytes| *bytes > 0);
     spec.resources = resources(planned);
-    spec.attestations = lowering.attestations();
     spec.entitlements = target
         .entitlements
         .iter()
         .map(|name| name.value.to_string())
         .collect::<BTreeSet<_>>();
+    spec.source_policy.clone_from(&setting.source_policy);
+    if let Some(call) = &planned.build().call {
+        return lowering.call(spec, &call.method);
+    }
+    spec.attestations = lowering.attestations();
     let caches = cache::lower(&mut lowering);
     spec.cache_imports = caches.imports;
     spec.cache_exports = caches.exports;
@@ -158,6 +177,15 @@ pub(super) fn lower(
         pushes,
     } = exports::lower(&mut lowering);
     spec.exports = exports;
+    daemon::check(&mut lowering, &spec);
+    for (name, tree) in &places.named {
+        if let NamedTree::Layout(layout) = tree {
+            let span = target.contexts.get(name).and_then(|value| value.span);
+            let notice = layout.notice(&planned.name, name);
+            let notice = notice.map(|notice| notice.at(span.or(target.name.span), ""));
+            lowering.problems.0.extend(notice);
+        }
+    }
     let notices = lowering.problems;
     if notices.has_errors() {
         return Err(notices);
@@ -180,11 +208,39 @@ struct Lowering<'a> {
 }
 
 impl Lowering<'_> {
+    /// Makes `spec` a call of the frontend's `method`. Its answer is not an image: it is neither exported nor cached,
+    /// and the history does not list it.
+    fn call(self, mut spec: SolveSpec, method: &str) -> Result<LoweredTarget, Diagnostics> {
+        spec.subrequest = Some(method.to_owned());
+        spec.through_gateway = true;
+        spec.internal = true;
+        if self.problems.has_errors() {
+            return Err(self.problems);
+        }
+        Ok(LoweredTarget {
+            spec,
+            sinks: BTreeMap::new(),
+            pushes: Vec::new(),
+            local_caches: Vec::new(),
+            notices: self.problems,
+        })
+    }
+
     fn error(&mut self, code: &'static str, span: Option<Span>, message: impl std::fmt::Display) {
+        let problem = self.problem(code, span, message);
+        self.problems.push(problem);
+    }
+
+    /// An error about the target, at `span` or else at its name.
+    fn problem(
+        &self,
+        code: &'static str,
+        span: Option<Span>,
+        message: impl std::fmt::Display,
+    ) -> Diagnostic {
         let message = format!("target `{}`: {message}", self.target.name.value);
         let problem = Diagnostic::error(Class::Definition, code, message);
-        self.problems
-            .push(problem.at(span.or(self.target.name.span), ""));
+        problem.at(span.or(self.target.name.span), "")
     }
 
     /// Returns the place that a path leads to. The path was followed before, when privileges were checked.
@@ -358,12 +414,12 @@ fn no_cache(target: &Target) -> NoCache {
 }
 
 fn dockerfile(places: &TargetPlaces) -> Dockerfile {
-    let remote = matches!(places.context, SourceTree::Remote(_));
+    let remote = !matches!(places.context, SourceTree::Dir(_));
     match &places.dockerfile {
         DockerfilePlace::InContext(filename) => Dockerfile::InContext {
             filename: filename.clone(),
         },
-        DockerfilePlace::Inline(_) => Dockerfile::Apart {
+        DockerfilePlace::Inline(_) | DockerfilePlace::Url { .. } => Dockerfile::Apart {
             filename: inline::FILENAME.to_owned(),
         },
         DockerfilePlace::File { filename, .. } if remote => Dockerfile::Apart {
@@ -379,16 +435,35 @@ fn context(tree: &SourceTree) -> MainContext {
     match tree {
         SourceTree::Dir(_) => MainContext::Local,
         SourceTree::Remote(address) => MainContext::Remote(address.clone()),
+        SourceTree::InTree(directory) => MainContext::Input(input(directory, "set context to")),
+    }
+}
+
+/// The directory as an input. Its step is called `action` and its path.
+fn input(directory: &TreeDirectory, action: &str) -> InputTree {
+    InputTree {
+        definition: fetch::described(directory, action).definition(),
+        address: Some(directory.address()).filter(|address| !address.is_empty()),
     }
 }
 
 /// Returns the named contexts. A local one has a hint for the daemon, made of the directory's name and this
 /// machine's id, with which it finds its copy of the directory from an earlier run.
-fn named_contexts(places: &TargetPlaces, node: &str) -> BTreeMap<String, SolveContext> {
+fn named_contexts(places: &TargetPlaces, setting: &Setting) -> BTreeMap<String, SolveContext> {
+    let node = &setting.node;
     let lowered = |(name, tree): (&String, &NamedTree)| {
         let context = match tree {
             NamedTree::Image(image) => SolveContext::Image(image.clone()),
+            NamedTree::Layout(layout) => layout.in_solve(),
+            // The results are added when the target is built.
+            NamedTree::Linked(target) => SolveContext::Linked {
+                input: links::input_name(setting.node_position, target),
+                results: Vec::new(),
+            },
             NamedTree::Tree(SourceTree::Remote(address)) => SolveContext::Remote(address.clone()),
+            NamedTree::Tree(SourceTree::InTree(directory)) => {
+                SolveContext::Input(input(directory, &format!("set context {name} to")))
+            }
             NamedTree::Tree(SourceTree::Dir(dir)) => {
                 let base = dir
                     .file_name()

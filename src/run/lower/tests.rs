@@ -11,21 +11,34 @@ pub(super) fn setting() -> Setting {
         paths: Resolver::new(std::path::Path::new("/")),
         proxies: Vec::new(),
         attestations: true,
+        daemon: DaemonTraits {
+            version: Some("v0.32.2".to_owned()),
+            several_exports: true,
+            attestations: true,
+            step_limits: true,
+        },
         docker: DockerTraits::default(),
         caches: CacheSupport::default(),
+        aws: AwsKeys::default(),
         host_gateway: None,
+        source_policy: None,
         node: "n".to_owned(),
+        node_position: 0,
     }
 }
 
 fn lowered(body: &str) -> Result<LoweredTarget, Diagnostics> {
+    lowered_with(body, &setting())
+}
+
+fn lowered_with(body: &str, setting: &Setting) -> Result<LoweredTarget, Diagnostics> {
     let places = TargetPlaces {
         context: SourceTree::Dir("/c".into()),
         dockerfile: DockerfilePlace::InContext("Dockerfile".into()),
         named: BTreeMap::new(),
         images: Vec::new(),
     };
-    lower(&planned(body), &places, VcsFacts::default(), &setting())
+    lower(&planned(body), &places, VcsFacts::default(), setting)
 }
 
 // Such values are missing from the plan, so a build would silently go on without them.
@@ -96,4 +109,92 @@ fn tags_name_every_output() {
             .collect();
         assert_eq!(names, ["a", "b"]);
     }
+}
+
+fn with_keys() -> Setting {
+    let keys = crate::credential::AwsCredential::new("ID", "SECRET", Some("TOKEN"));
+    Setting {
+        aws: AwsKeys::Found(keys),
+        ..setting()
+    }
+}
+
+// As in buildx: keys of the environment complete an entry, and a session token is added only if one of them is used.
+#[test_case("bucket=b", &[("access_key_id", "ID"), ("secret_access_key", "SECRET"), ("session_token", "TOKEN")]; "no keys")]
+#[test_case("access_key_id=A,secret_access_key=B", &[("access_key_id", "A"), ("secret_access_key", "B")]; "keys")]
+#[test_case("access_key_id=A,session_token=C", &[("access_key_id", "A"), ("secret_access_key", "SECRET"), ("session_token", "C")]; "half of the keys")]
+fn caches_in_s3_get_the_keys_that_they_lack(attributes: &str, expected: &[(&str, &str)]) {
+    let body =
+        format!("cache-from = [\"type=s3,{attributes}\"]\ncache-to = [\"type=s3,{attributes}\"]");
+    let spec = lowered_with(&body, &with_keys()).unwrap().spec;
+    for cache in [&spec.cache_imports[0], &spec.cache_exports[0]] {
+        let sent = cache.credentials.iter();
+        let sent: Vec<(&str, &str)> = sent
+            .map(|(key, value)| (key.as_str(), value.expose().as_str()))
+            .collect();
+        assert_eq!(sent, expected);
+        let plain = cache
+            .extra
+            .keys()
+            .filter(|key| key.contains("key") || key.contains("token"));
+        assert_eq!(plain.count(), 0);
+    }
+}
+
+#[test]
+fn the_key_of_an_account_is_kept_secret_and_aws_keys_go_to_s3_only() {
+    let body = r#"cache-to = ["type=azblob,account_url=u,secret_access_key=hunter2"]"#;
+    let spec = lowered_with(body, &with_keys()).unwrap().spec;
+    let cache = &spec.cache_exports[0];
+    assert_eq!(
+        cache.credentials.keys().collect::<Vec<_>>(),
+        ["secret_access_key"]
+    );
+    assert!(!format!("{cache:?}").contains("hunter2"));
+}
+
+fn old_daemon() -> Setting {
+    let mut setting = setting();
+    setting.daemon = DaemonTraits {
+        version: Some("v0.10.0".to_owned()),
+        several_exports: false,
+        attestations: false,
+        step_limits: false,
+    };
+    setting
+}
+
+#[test_case(r#"output = ["type=local,dest=a", "type=tar,dest=b"]"#, true; "several outputs")]
+#[test_case(r#"output = ["type=local,dest=a", "type=cacheonly"]"#, false; "one output")]
+#[test_case(r#"attest = ["type=sbom"]"#, true; "an attestation")]
+#[test_case(r#"attest = ["type=sbom,disabled=true"]"#, false; "a disabled attestation")]
+fn an_old_daemon_is_refused_if_it_would_leave_something_out(body: &str, is_error: bool) {
+    assert!(lowered(body).is_ok(), "{body}");
+    let found = lowered_with(body, &old_daemon());
+    let codes: Vec<_> = found
+        .err()
+        .into_iter()
+        .flat_map(|problems| problems.0)
+        .map(|problem| problem.code)
+        .collect();
+    let expected: &[&str] = if is_error { &["run::old-builder"] } else { &[] };
+    assert_eq!(codes, expected);
+}
+
+#[test]
+fn limits_that_an_old_daemon_ignores_are_a_warning() {
+    let limited = planned(r#"resources = { memory = "1g" }"#);
+    let free = planned("");
+    let limits = StepLimits {
+        memory: Some(1 << 30),
+        ..StepLimits::default()
+    };
+    let none = StepLimits::default();
+    let warned = |setting: &Setting, limits| {
+        let targets = [(&limited, limits), (&free, &none)];
+        ignored_limits(&setting.daemon, targets).is_some()
+    };
+    assert!(warned(&old_daemon(), &limits));
+    assert!(!warned(&old_daemon(), &none));
+    assert!(!warned(&setting(), &limits));
 }

@@ -1,6 +1,6 @@
 //! Exports all caches of a run, one job for each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
@@ -14,7 +14,7 @@ use super::{SharedCache, job, messages, mounts};
 use crate::builder::Notice;
 use crate::diag::Diagnostic;
 use crate::event::EventKind;
-use crate::outcome::{CancelReason, ExportedCache};
+use crate::outcome::{CancelReason, ExportedCache, SolveFailure};
 use crate::run::scheduler::{Ends, tell_of_stop};
 use crate::run::shared_context::SharedContext;
 use crate::run::{Stop, phrase};
@@ -37,6 +37,15 @@ struct OneExported {
     cache: Option<ExportedCache>,
     problems: Vec<Diagnostic>,
     interrupted: Option<CancelReason>,
+}
+
+impl CachesExported {
+    /// Adds what came of the exports of another node.
+    pub(in crate::run) fn add(&mut self, other: Self) {
+        self.caches.extend(other.caches);
+        self.problems.extend(other.problems);
+        self.interrupted = self.interrupted.take().or(other.interrupted);
+    }
 }
 
 /// Who has written a cache.
@@ -62,13 +71,27 @@ impl From<Diagnostic> for OneExported {
     }
 }
 
-/// Exports `caches` until the user stops the run. With `salvages`, also the finished steps of targets that failed.
+/// The caches that the targets of one node export.
+#[derive(Clone, Copy)]
+pub(in crate::run) struct NodeExports<'a> {
+    pub(in crate::run) caches: &'a [SharedCache],
+    pub(in crate::run) solves: &'a CacheSolves,
+    /// The places to which other nodes have exported in this run. What is there is kept.
+    pub(in crate::run) written: &'a BTreeSet<String>,
+    /// Whether the finished steps of targets that failed are exported, too.
+    pub(in crate::run) salvages: bool,
+}
+
+/// Exports caches until the user stops the run.
 pub(in crate::run) async fn export(
-    caches: &[SharedCache],
-    solves: &CacheSolves,
+    NodeExports {
+        caches,
+        solves,
+        written,
+        salvages,
+    }: NodeExports<'_>,
     ends: &Ends,
     shared: &SharedContext,
-    salvages: bool,
     stop: &Stop,
 ) -> CachesExported {
     // Exports to one place that cannot be merged are made one after the other, so that each of them completes its own.
@@ -85,7 +108,8 @@ pub(in crate::run) async fn export(
             let work = ExportWork::of(cache, solves, ends, &shared.steps, salvages);
             if let Some(work) = work {
                 let id = format!("cache-{number}");
-                let one = Box::pin(export_one(cache, &work, &id, shared, stop)).await;
+                let adds = written.contains(&cache.place());
+                let one = Box::pin(export_one(cache, &work, (&id, adds), shared, stop)).await;
                 found.push((number, one));
             }
         }
@@ -115,14 +139,14 @@ pub(in crate::run) async fn export(
 async fn export_one(
     cache: &SharedCache,
     work: &ExportWork<'_>,
-    id: &str,
+    (id, adds): (&str, bool),
     shared: &SharedContext,
     stop: &Stop,
 ) -> OneExported {
     let started = Instant::now();
     let names = phrase::names(work.targets());
     let stored = StoredCache::of(cache, &work.built, shared).await;
-    let is_whole = work.built.len() == cache.targets.len();
+    let is_whole = work.built.len() == cache.targets.len() && !adds;
     if let Some(stored) = &stored
         && is_whole
         && !shared.steps.any()
@@ -142,7 +166,7 @@ async fn export_one(
         let old = if is_whole {
             Ok(None)
         } else {
-            old_content(cache, work, shared).await
+            old_content(cache, work, adds, shared).await
         };
         let old = match old {
             Ok(old) => old,
@@ -159,10 +183,12 @@ async fn export_one(
             }
         }
         mounts::mount_layers(cache, shared).await;
-        match job::run(cache, work, keeps, shared).await {
-            Ok(WrittenCache::Cache(manifest)) => Ok(Ok(ByWhom::Builder { old, manifest })),
-            Ok(WrittenCache::Nothing) => Ok(Ok(ByWhom::Nobody)),
-            Err(failure) => Err(failure),
+        match job::run(cache, work, keeps, shared).await? {
+            (WrittenCache::Cache(manifest), others) => {
+                let old = job::joined(others, old).map_err(|error| job::build(&error))?;
+                Ok(Ok(ByWhom::Builder { old, manifest }))
+            }
+            (WrittenCache::Nothing, _) => Ok(Ok(ByWhom::Nobody)),
         }
     };
     let exported = tokio::select! {
@@ -177,7 +203,7 @@ async fn export_one(
         }
         exported = Box::pin(exporting) => exported,
     };
-    let failed = exported.as_ref().err();
+    let failed: Option<&SolveFailure> = exported.as_ref().err();
     notice.end(failed.map(|failure| failure.message.as_str()));
     let by = match exported {
         Ok(Ok(ByWhom::Nobody)) => return OneExported::default(),
@@ -224,6 +250,7 @@ async fn export_one(
 async fn old_content(
     cache: &SharedCache,
     work: &ExportWork<'_>,
+    adds: bool,
     shared: &SharedContext,
 ) -> Result<Option<CacheContent>, Option<PlaceError>> {
     let read = match CachePlace::of_export(cache, &shared.registries) {
@@ -235,7 +262,7 @@ async fn old_content(
         Ok(old) => Ok(old),
         // An image or an artifact: the export replaces it in any case.
         Err(Some(PlaceError::NotACache)) => Ok(None),
-        Err(_) if work.replaces_all => Ok(None),
+        Err(_) if work.replaces_all && !adds => Ok(None),
         Err(reason) => Err(reason),
     }
 }

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::content::CacheContent;
 use super::place::{CachePlace, PlaceError};
 use super::work::{ExportWork, ExportedSolve};
-use super::{IGNORE_ERROR, SharedCache};
-use crate::engine::session::content::{CollectedBlobs, ContentStores, LayoutError, StoreAccess};
+use super::{IGNORE_ERROR, SharedCache, groups, objects};
+use crate::engine::session::content::{CollectedBlobs, ContentStores, StoreAccess};
 use crate::engine::session::{Auth, SessionBuilder, SharedSessions};
 use crate::engine::spec::{CacheBackend, SolveCache, SolveSpec};
 use crate::engine::{
@@ -21,13 +21,13 @@ use crate::event::{EventKind, EventSink, Vertex};
 use crate::outcome::{FailureKind, SolveFailure};
 use crate::run::cache_imports::CacheImports;
 use crate::run::caches::{self, ServedCaches};
-use crate::run::directories::{Directories, Served};
+use crate::run::directories::{Directories, Served, WantedDirectories};
 use crate::run::lower::LocalCache;
 use crate::run::shared_context::SharedContext;
-use crate::run::{images, ran_steps};
-use crate::types::Digest;
+use crate::run::{images, layouts, ran_steps};
 use crate::types::blocking::unblock;
 use crate::types::causes::in_one_line;
+use crate::types::{Digest, TargetName};
 
 /// The name of the store that takes a cache without its layers.
 const COLLECTED: &str = "collected";
@@ -47,10 +47,48 @@ pub(super) enum WrittenCache {
     Cache(Option<Digest>),
 }
 
+/// An export, and the solves of it that one job asks for.
+type WorkPart<'w> = (&'w ExportWork<'w>, &'w [&'w ExportedSolve<'w>]);
+
+/// What a cache holds that was written in several jobs: the last of them, and the content of all others.
+pub(super) type WrittenInJobs = (WrittenCache, Option<CacheContent>);
+
 /// Exports `work` to `cache`. With `keeps`, nothing that a local directory holds is removed from it.
 pub(super) async fn run(
     cache: &SharedCache,
     work: &ExportWork<'_>,
+    keeps: bool,
+    shared: &SharedContext,
+) -> Result<WrittenInJobs, SolveFailure> {
+    let all: Vec<_> = work.solves.iter().collect();
+    let failure = match run_one(cache, (work, &all), keeps, shared).await {
+        Err(failure) if groups::are_needed(&failure) => failure,
+        ended => return Ok((ended?, None)),
+    };
+    let groups = groups::of(&work.solves, &shared.directories).await;
+    let place = CachePlace::of_export(cache, &shared.registries);
+    let Some(place) = place.filter(|_| groups.len() > 1) else {
+        return Err(groups::explained(failure));
+    };
+    let mut written = WrittenCache::Nothing;
+    let mut others: Option<CacheContent> = None;
+    for group in groups {
+        if let WrittenCache::Cache(_) = written {
+            let content = CacheContent::read(&place).await;
+            let content = content.map_err(|error| build(&error))?;
+            others = joined(others, content).map_err(|error| build(&error))?;
+        }
+        match run_one(cache, (work, &group), true, shared).await? {
+            WrittenCache::Nothing => {}
+            cache @ WrittenCache::Cache(_) => written = cache,
+        }
+    }
+    Ok((written, others))
+}
+
+async fn run_one(
+    cache: &SharedCache,
+    part: WorkPart<'_>,
     keeps: bool,
     shared: &SharedContext,
 ) -> Result<WrittenCache, SolveFailure> {
@@ -60,7 +98,11 @@ pub(super) async fn run(
             .map_err(|error| build(&error))?,
         None => ServedCaches::default(),
     };
-    let exported = solve(cache, &cache.cache, stores.stores.clone(), work, shared).await?;
+    let solve = || solve(cache, &cache.cache, stores.stores.clone(), part, shared);
+    let exported = match solve().await {
+        Err(failure) if objects::is_created_meanwhile(&failure) => solve().await,
+        solved => solved,
+    }?;
     let entered = stores.enter(&exported.response).await;
     entered.map_err(|error| build(&error))?;
     Ok(written(cache, exported.has_results, &exported.response))
@@ -71,6 +113,37 @@ pub(super) async fn run(
 pub(super) async fn collect(
     cache: &SharedCache,
     work: &ExportWork<'_>,
+    shared: &SharedContext,
+) -> Result<Option<Result<CacheContent, PlaceError>>, SolveFailure> {
+    let all: Vec<_> = work.solves.iter().collect();
+    let failure = match collect_one(cache, (work, &all), shared).await {
+        Err(failure) if groups::are_needed(&failure) => failure,
+        ended => return ended,
+    };
+    let groups = groups::of(&work.solves, &shared.directories).await;
+    if groups.len() < 2 {
+        return Err(groups::explained(failure));
+    }
+    let mut content = None;
+    for group in groups {
+        let found = match collect_one(cache, (work, &group), shared)
+            .await?
+            .transpose()
+        {
+            Ok(found) => found,
+            Err(reason) => return Ok(Some(Err(reason))),
+        };
+        content = match joined(content, found) {
+            Ok(content) => content,
+            Err(reason) => return Ok(Some(Err(reason))),
+        };
+    }
+    Ok(content.map(Ok))
+}
+
+async fn collect_one(
+    cache: &SharedCache,
+    part: WorkPart<'_>,
     shared: &SharedContext,
 ) -> Result<Option<Result<CacheContent, PlaceError>>, SolveFailure> {
     let blobs = CollectedBlobs::default();
@@ -85,19 +158,29 @@ pub(super) async fn collect(
     };
     let store = StoreAccess::Collect(blobs.clone());
     let stores = BTreeMap::from([(format!("local:{COLLECTED}"), store)]);
-    let stores = Some(ContentStores::new(stores));
-    let exported = solve(cache, &local, stores, work, shared).await?;
+    let exported = solve(cache, &local, stores, part, shared).await?;
     let manifest = exported.response.get(MANIFEST);
     let manifest = manifest.filter(|_| exported.has_results);
     Ok(manifest.map(|manifest| CacheContent::collected(&blobs, manifest)))
 }
 
-/// Runs the job that exports `work` of `cache` to `to`, with `stores` for local directories.
+/// A cache that holds everything of both.
+pub(super) fn joined(
+    one: Option<CacheContent>,
+    other: Option<CacheContent>,
+) -> Result<Option<CacheContent>, PlaceError> {
+    match (one, other) {
+        (Some(one), Some(other)) => one.joined(other).map(Some),
+        (one, other) => Ok(one.or(other)),
+    }
+}
+
+/// Runs the job that exports `solves` to `to`, for `cache`, with `stores` for local directories.
 async fn solve(
     cache: &SharedCache,
     to: &SolveCache,
-    stores: Option<ContentStores>,
-    work: &ExportWork<'_>,
+    mut stores: BTreeMap<String, StoreAccess>,
+    (work, solves): WorkPart<'_>,
     shared: &SharedContext,
 ) -> Result<MergedResponse, SolveFailure> {
     let own = cache.cache.image.iter();
@@ -107,27 +190,47 @@ async fn solve(
         read.extend(solve.ready.places.images.iter().cloned());
         read
     };
-    let reads = work.solves.iter().flat_map(read).collect();
+    let graph = shared.links.graph();
+    let solves = work.with_inputs(solves, graph);
+    let reads = solves.iter().flat_map(read).collect();
     let auth = Auth::new(Arc::clone(&shared.credentials)).for_images(own, reads);
     let mut session = SessionBuilder::new(SessionId::new()).attach(Arc::new(auth));
-    let mut stores = stores.map(ContentStores::into_stores).unwrap_or_default();
     let mut specs = Vec::new();
-    for solve in &work.solves {
+    for solve in &solves {
         let (spec, imports) = with_imports(solve, shared).await;
         specs.push(spec);
         for (id, import) in imports {
             // The export may go to the same directory, and needs more than an import.
             stores.entry(id).or_insert(import);
         }
+        stores.extend(layouts::stores(&solve.ready.places));
     }
-    if !stores.is_empty() {
-        session = session.attach(Arc::new(ContentStores::new(stores)));
+    if let Some(stores) = ContentStores::of(stores) {
+        session = session.attach(Arc::new(stores));
     }
     let connection = shared.engine.connection();
     let sessions = SharedSessions::new(Arc::clone(connection), shared.setting.node.clone());
     let directories = shared.directories.again(sessions);
-    let again = work.solves.iter().zip(specs);
-    let again = again.map(|(solve, spec)| serve_again(&directories, solve, spec, connection));
+    let mut wanted = Vec::new();
+    for solve in &solves {
+        let (planned, places) = (&solve.ready.planned, &solve.ready.places);
+        wanted.push(directories.wanted(planned, places).await);
+    }
+    let own = wanted.iter().filter_map(|wanted| wanted.own.as_ref());
+    if let Some((files, key)) = groups::for_one_session(own) {
+        session = session.attach(Arc::new(files)).shared_key(key);
+    }
+    let salvages = solves.iter().any(|solve| solve.salvaged().is_some());
+    let names: Vec<&TargetName> = solves.iter().map(|solve| &solve.spec.target).collect();
+    let again = solves.iter().zip(specs).zip(wanted);
+    let again = again.map(|((solve, spec), wanted)| {
+        let links = graph.links_of(&spec.target).iter().filter_map(|link| {
+            let parent = names.iter().position(|name| **name == link.to)?;
+            Some((link.context.to_string(), parent))
+        });
+        let links = links.collect();
+        serve_again(&directories, wanted, solve, (spec, links), connection)
+    });
     let (session, again) = futures_util::try_join!(
         session.open(connection),
         futures_util::future::try_join_all(again)
@@ -146,7 +249,7 @@ async fn solve(
         .map(|served| Box::pin(served.failed()))
         .collect();
     let guard = StepGuard::default();
-    let events = if work.has_salvage() {
+    let events = if salvages {
         guard.watch()
     } else {
         EventSink::none()
@@ -288,28 +391,29 @@ fn not_reset(local: LocalCache, keeps: bool) -> LocalCache {
 /// steps that copy from them. Their content is not sent again, because the keys of the copies are the same.
 async fn serve_again(
     directories: &Directories,
+    wanted: WantedDirectories,
     solve: &ExportedSolve<'_>,
-    spec: SolveSpec,
+    (spec, links): (SolveSpec, Vec<(String, usize)>),
     connection: &Arc<Connection>,
 ) -> Result<(EndedSolve, Served), SessionError> {
-    let (planned, places) = (&solve.ready.planned, &solve.ready.places);
-    let wanted = directories.wanted(planned, places).await;
     let mut own = SessionBuilder::new(SessionId::new());
     if let Some((files, key)) = &wanted.own {
         own = own.attach(Arc::new(files.clone())).shared_key(key.clone());
     }
     let (own, served) = futures_util::try_join!(own.open(connection), directories.serve(wanted))?;
     let solve = EndedSolve {
-        spec,
+        spec: served.complete(spec),
         sessions: Sessions {
             target: Arc::new(own),
             directories: served.sessions.clone(),
         },
-        steps: solve.steps.clone(),
+        part: solve.part.clone(),
+        links,
     };
     Ok((solve, served))
 }
 
-fn build(error: &LayoutError) -> SolveFailure {
+/// The failure that `error` is.
+pub(super) fn build(error: &dyn std::error::Error) -> SolveFailure {
     SolveFailure::new(FailureKind::Build, in_one_line(error))
 }

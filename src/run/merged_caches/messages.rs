@@ -2,12 +2,12 @@
 
 use super::config::CannotSplit;
 use super::place::PlaceError;
-use super::{SharedCache, ignores_errors};
+use super::{SharedCache, ignores_errors, objects};
 use crate::diag::{Class, Diagnostic};
 use crate::golang::strconv;
 use crate::outcome::SolveFailure;
-use crate::run::refusal;
 use crate::run::shared_context::SharedContext;
+use crate::run::{phrase, refusal, storage};
 use crate::types::causes::in_one_line;
 use crate::types::secret::redact_urls;
 
@@ -21,35 +21,69 @@ pub(super) fn failed(
     failure: SolveFailure,
     shared: &SharedContext,
 ) -> Diagnostic {
-    let mut failure = shared.with_help(failure);
-    refusal::explain(&mut failure, &shared.credentials.origins());
+    let failure = explained(cache, failure, shared);
+    let problem = of_export(cache, names, &failure);
+    let problem = with_form_help(problem, cache, &failure);
+    with_help(problem, failure).note("the results of the targets are not affected")
+}
+
+/// The problem of an export that the builder refuses before the build.
+pub(super) fn refused(
+    cache: &SharedCache,
+    failure: SolveFailure,
+    shared: &SharedContext,
+) -> Diagnostic {
+    let failure = explained(cache, failure, shared);
+    let names = phrase::names(cache.targets.iter());
+    with_help(of_export(cache, &names, &failure), failure)
+}
+
+fn of_export(cache: &SharedCache, names: &str, failure: &SolveFailure) -> Diagnostic {
     let message = format!(
         "cannot export the cache of {names} to {}: {}",
         cache.place(),
         failure.message
     );
-    let problem = if ignores_errors(&cache.cache) {
+    if ignores_errors(&cache.cache) {
         Diagnostic::warning("run::cache-export", message)
     } else {
         Diagnostic::error(Class::Build, "run::cache-export", message)
-    };
-    let problem = with_form_help(problem, cache, &failure);
-    with_help(problem, failure).note("the results of the targets are not affected")
+    }
 }
 
-/// What distribution v3 answers to the index of a cache: its entries are layers, which are not manifests.
-const NOT_A_MANIFEST: &str = "blob unknown to registry";
-
-/// Adds help if the registry refuses the form of the cache.
-fn with_form_help(problem: Diagnostic, cache: &SharedCache, failure: &SolveFailure) -> Diagnostic {
-    let form = cache.cache.extra.get(IMAGE_MANIFEST);
-    let is_index = form.and_then(|value| strconv::parse_bool(value)) == Some(false);
-    if is_index && failure.message.contains(NOT_A_MANIFEST) {
-        return problem.help(
-            "this registry does not accept caches with `image-manifest=false`: remove this attribute",
-        );
+/// `failure` with what the user can do.
+fn explained(cache: &SharedCache, failure: SolveFailure, shared: &SharedContext) -> SolveFailure {
+    if let Some(store) = objects::store(&cache.cache) {
+        return storage::explained(store, failure, &shared.setting.aws);
     }
-    problem
+    let mut failure = shared.with_help(failure);
+    refusal::explain(&mut failure, &shared.credentials.origins());
+    failure
+}
+
+/// What distribution v3 answers to the index of a cache, whose entries are layers and not manifests: the answer, or the
+/// status, which is all that daemons before v0.21 report.
+const NOT_A_MANIFEST: [&str; 2] = ["blob unknown to registry", "400 Bad Request"];
+
+/// Adds help if the registry refuses the form of the cache. It is an index with `image-manifest=false`, which is the
+/// default of daemons before v0.21.
+fn with_form_help(problem: Diagnostic, cache: &SharedCache, failure: &SolveFailure) -> Diagnostic {
+    if !NOT_A_MANIFEST
+        .iter()
+        .any(|text| failure.message.contains(text))
+    {
+        return problem;
+    }
+    let form = cache.cache.extra.get(IMAGE_MANIFEST);
+    match form.and_then(|value| strconv::parse_bool(value)) {
+        Some(true) => problem,
+        Some(false) => problem.help(
+            "this registry does not accept caches with `image-manifest=false`: remove this attribute",
+        ),
+        None => problem.help(
+            "BuildKit before v0.21 writes caches in a form that some registries refuse: add `image-manifest=true,oci-mediatypes=true` to `cache-to`",
+        ),
+    }
 }
 
 /// The note that the steps of a failed build were not exported. That is never why a run fails.
@@ -59,8 +93,7 @@ pub(super) fn not_salvaged(
     failure: SolveFailure,
     shared: &SharedContext,
 ) -> Diagnostic {
-    let mut failure = shared.with_help(failure);
-    refusal::explain(&mut failure, &shared.credentials.origins());
+    let failure = explained(cache, failure, shared);
     let message = format!(
         "the finished steps of {names} were not exported to {}: {}",
         cache.place(),

@@ -7,26 +7,32 @@
 mod config;
 mod content;
 mod export;
+mod groups;
 mod job;
 mod local;
 mod look;
 mod messages;
 mod mounts;
+mod objects;
 mod place;
+mod preflight;
 mod sent;
 mod stored;
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-pub(super) use export::export;
+pub(super) use export::{CachesExported, NodeExports, export};
 pub(super) use local::further_parts_in;
 pub(super) use look::{ImageAtImport, ImportLook};
+pub(super) use objects::import_place;
+pub(super) use preflight::check as check_exports;
 pub(super) use work::CacheSolves;
 
 use super::lower::{LocalCache, LoweredTarget};
 use crate::engine::spec::{CacheBackend, SolveCache};
 use crate::golang::strconv;
+use crate::plan::TargetGraph;
 use crate::types::TargetName;
 
 /// The attribute that says whether the cache holds the steps of all stages, or only those of the result.
@@ -80,15 +86,18 @@ impl SharedCache {
     }
 
     /// Where the cache goes, for messages.
-    fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         match self.scope() {
             Some(scope) => format!("scope `{scope}` of GitHub's cache"),
             None => format!("`{}`", self.place_plainly()),
         }
     }
 
-    /// The same for a table: a reference, a directory, or `gha:` and the scope.
+    /// The same for a table: a reference, a directory, objects, or `gha:` and the scope.
     fn place_plainly(&self) -> String {
+        if let Some(cache) = objects::of(&self.cache) {
+            return cache.shown();
+        }
         match (&self.cache.image, &self.local) {
             (Some(name), _) => name.reference().familiar(),
             (None, Some(LocalCache::Export { dir, .. } | LocalCache::Import { dir, .. })) => {
@@ -112,9 +121,13 @@ impl SharedCache {
 
 /// The attributes that must be equal for one export to serve two targets.
 fn form(cache: &SolveCache) -> BTreeMap<&String, &String> {
+    let store = objects::store(cache);
+    let is_default = |key: &str, value: &str| store.is_some_and(|s| s.is_default(key, value));
     let merges = |key: &str| [MODE, IGNORE_ERROR].contains(&key);
     let extra = cache.extra.iter();
-    extra.filter(|(key, _)| !merges(key)).collect()
+    extra
+        .filter(|(key, value)| !merges(key) && !is_default(key, value))
+        .collect()
 }
 
 fn ignores_errors(cache: &SolveCache) -> bool {
@@ -140,19 +153,17 @@ pub(super) fn take(targets: &mut [LoweredTarget]) -> Vec<SharedCache> {
     let mut caches: Vec<SharedCache> = Vec::new();
     for target in &*targets {
         let exports = target.spec.cache_exports.iter();
-        for cache in exports.filter(|cache| merges(cache)) {
-            match caches.iter_mut().find(|known| known.takes(target, cache)) {
-                Some(known) => known.add(&target.spec.target, cache),
-                None => caches.push(SharedCache::of(target, cache)),
+        let exports = exports.filter(|cache| merges(cache));
+        for cache in exports.flat_map(objects::by_name) {
+            match caches.iter_mut().find(|known| known.takes(target, &cache)) {
+                Some(known) => known.add(&target.spec.target, &cache),
+                None => caches.push(SharedCache::of(target, &cache)),
             }
         }
     }
     for target in targets {
-        let taken = |cache: &SolveCache| {
-            merges(cache) && caches.iter().any(|known| known.takes(target, cache))
-        };
         let (gone, kept): (Vec<_>, Vec<_>) =
-            target.spec.cache_exports.iter().cloned().partition(taken);
+            target.spec.cache_exports.iter().cloned().partition(merges);
         let dirs: Vec<LocalCache> = gone
             .iter()
             .filter_map(|cache| local_of(target, cache).cloned())
@@ -160,20 +171,31 @@ pub(super) fn take(targets: &mut [LoweredTarget]) -> Vec<SharedCache> {
         target.spec.cache_exports = kept;
         target.local_caches.retain(|local| !dirs.contains(local));
     }
-    caches
+    objects::joined_names(caches)
 }
 
 /// Whether a job of its own can export the cache. An inline cache is part of one image.
 fn merges(cache: &SolveCache) -> bool {
     matches!(
         cache.backend,
-        CacheBackend::Registry | CacheBackend::Local | CacheBackend::Gha
+        CacheBackend::Registry
+            | CacheBackend::Local
+            | CacheBackend::Gha
+            | CacheBackend::S3
+            | CacheBackend::Azblob
     )
 }
 
-/// Whether `target` exports one of `shared`.
-pub(super) fn exports(shared: &[SharedCache], target: &TargetName) -> bool {
-    shared.iter().any(|cache| cache.targets.contains(target))
+/// The targets whose solves are asked for again to export `shared`: those that export a cache, and those behind their links.
+pub(super) fn solved_again(shared: &[SharedCache], graph: &TargetGraph) -> BTreeSet<TargetName> {
+    let exporting = shared.iter().flat_map(|cache| &cache.targets);
+    let needed = |target: &TargetName| {
+        let behind = graph.behind(target).into_iter().cloned();
+        std::iter::once(target.clone())
+            .chain(behind)
+            .collect::<Vec<_>>()
+    };
+    exporting.flat_map(needed).collect()
 }
 
 #[cfg(test)]

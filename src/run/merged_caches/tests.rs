@@ -82,7 +82,9 @@ fn equal_places_are_shared_with_the_widest_mode() {
         shared[0].cache.extra,
         BTreeMap::from([("mode".to_owned(), "max".to_owned())])
     );
-    assert!(exports(&shared, &"b".parse().unwrap()) && !exports(&shared, &"d".parse().unwrap()));
+    let again = solved_again(&shared, &TargetGraph::default());
+    let again: Vec<&str> = again.iter().map(TargetName::as_str).collect();
+    assert_eq!(again, ["a", "b", "c"]);
     assert!(targets[0].spec.cache_exports.is_empty() && targets[1].spec.cache_exports.is_empty());
     assert!(targets[2].spec.cache_exports.is_empty());
     assert_eq!(shared[0].place(), "`r.example/c`");
@@ -121,6 +123,85 @@ fn a_shared_directory_is_opened_by_the_export_only() {
         assert!(target.local_caches.is_empty() && target.spec.cache_exports.is_empty());
     }
     assert_eq!(shared[0].place(), "`/c`");
+}
+
+/// A cache in a bucket with these attributes.
+fn bucket(extra: &[(&str, &str)]) -> SolveCache {
+    SolveCache {
+        backend: CacheBackend::S3,
+        image: None,
+        extra: [("bucket", "b")]
+            .iter()
+            .chain(extra)
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect(),
+        credentials: BTreeMap::new(),
+    }
+}
+
+fn places_of(shared: &[SharedCache]) -> Vec<(String, Vec<&str>)> {
+    let places = shared.iter().map(SharedCache::place_plainly);
+    places.zip(targets_of(shared)).collect()
+}
+
+#[test]
+fn a_name_that_targets_share_is_exported_once_and_names_with_equal_targets_together() {
+    let mut targets = [
+        target("a", vec![bucket(&[("name", "main;x;a")])], ""),
+        target("b", vec![bucket(&[("name", "x;main"), ("prefix", "")])], ""),
+        target("c", vec![bucket(&[])], ""),
+    ];
+    let shared = take(&mut targets);
+    assert_eq!(
+        places_of(&shared),
+        [
+            ("s3:b/main;x".to_owned(), vec!["a", "b"]),
+            ("s3:b/a".to_owned(), vec!["a"]),
+            ("s3:b/buildkit".to_owned(), vec!["c"]),
+        ]
+    );
+    assert_eq!(shared[0].cache.extra["name"], "main;x");
+    assert!(
+        targets
+            .iter()
+            .all(|target| target.spec.cache_exports.is_empty())
+    );
+}
+
+// One export at a time may write to a name, and those of one place are made one after the other.
+#[test]
+fn names_that_are_exported_in_two_forms_stay_alone() {
+    let mut targets = [
+        target("a", vec![bucket(&[("name", "x;y")])], ""),
+        target(
+            "b",
+            vec![bucket(&[("name", "x;z"), ("compression", "zstd")])],
+            "",
+        ),
+    ];
+    assert_eq!(
+        places_of(&take(&mut targets)),
+        [
+            ("s3:b/x".to_owned(), vec!["a"]),
+            ("s3:b/y".to_owned(), vec!["a"]),
+            ("s3:b/x".to_owned(), vec!["b"]),
+            ("s3:b/z".to_owned(), vec!["b"]),
+        ]
+    );
+}
+
+#[test]
+fn names_with_other_modes_or_keys_are_not_joined() {
+    let mut with_keys = bucket(&[("name", "y")]);
+    with_keys
+        .credentials
+        .insert("access_key_id".to_owned(), "other".to_owned().into());
+    let max = bucket(&[("name", "z"), ("mode", "max")]);
+    let exports = vec![bucket(&[("name", "x")]), with_keys, max];
+    let mut targets = [target("a", exports, "")];
+    let shared = take(&mut targets);
+    let places: Vec<String> = shared.iter().map(SharedCache::place_plainly).collect();
+    assert_eq!(places, ["s3:b/x", "s3:b/y", "s3:b/z"]);
 }
 
 #[test]

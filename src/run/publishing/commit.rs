@@ -41,7 +41,7 @@ pub(in crate::run) async fn published_commit(
     withheld: BTreeSet<String>,
     events: &EventSink,
 ) -> PublishedCommit {
-    if !vcs::is_wanted(environment) {
+    if !vcs::GitUses::of(environment).provenance {
         return PublishedCommit::default();
     }
     let notice = Notice::begin(events, "git-publish", "ask git for the commit to publish");
@@ -62,7 +62,7 @@ pub(crate) async fn current_commit(environment: &Environment) -> Option<CommitSt
 }
 
 async fn for_command(environment: &Environment) -> PublishedCommit {
-    if !vcs::is_wanted(environment) {
+    if !vcs::GitUses::of(environment).provenance {
         return PublishedCommit::default();
     }
     let asked = ask(environment.current_dir().to_owned(), BTreeSet::new());

@@ -37,20 +37,31 @@ impl TagsWait {
     }
 }
 
-/// Checks that no target of `targets` is pushed with tags by the builder, and that `--hold` has an effect.
+/// Checks that no target of `targets` is pushed with tags by the builder.
 ///
 /// # Errors
-/// Nothing is pushed, or the builder pushes. Reports each target that the builder pushes.
+/// Reports each target that the builder pushes.
 pub(in crate::run) fn check_pushers(
     waits: TagsWait,
     targets: &[LoweredTarget],
-    publications: &BTreeMap<TargetName, Publication>,
 ) -> Result<(), Diagnostics> {
     let mut problems = Diagnostics::default();
     for target in targets.iter().filter(|target| pushes_tags(target)) {
         problems.push(by_builder(waits, &target.spec.target));
     }
-    if waits == TagsWait::ForPromotion && publications.is_empty() && problems.0.is_empty() {
+    problems.into_result(())
+}
+
+/// Checks that `--hold` has an effect.
+///
+/// # Errors
+/// Nothing is published.
+pub(in crate::run) fn check_hold(
+    waits: TagsWait,
+    publications: &BTreeMap<TargetName, Publication>,
+) -> Result<(), Diagnostics> {
+    let mut problems = Diagnostics::default();
+    if waits == TagsWait::ForPromotion && publications.is_empty() {
         let message = "`--hold` has no effect, because nothing is pushed to a registry";
         let problem = Diagnostic::error(Class::Usage, waits.code(), message);
         problems.push(problem.help("`--push` pushes the images"));

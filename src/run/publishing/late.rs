@@ -8,6 +8,7 @@
 //! all tags are left to the second one: they must name the same image.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ use super::publication::Tags;
 use super::settle::again;
 use super::{BuiltTarget, Publication, Published, messages};
 use crate::builder::Notice;
-use crate::engine::{Sessions, SolveSpec};
+use crate::engine::{Engine, Sessions, SolveSpec};
 use crate::event::EventSink;
 use crate::outcome::{FailureKind, SolveFailure, Solved};
 use crate::publish::class::TagClass;
@@ -39,6 +40,10 @@ enum LatePusher {
     Builder {
         publication: Box<Publication>,
         spec: Box<SolveSpec>,
+        /// The node that has built the image.
+        engine: Arc<Engine>,
+        /// Whether others link to the target.
+        is_parent: bool,
         /// They are open until the push has ended.
         sessions: Sessions,
     },
@@ -61,6 +66,8 @@ impl LatePush {
             by: LatePusher::Builder {
                 publication: Box::new(built.publication.clone()),
                 spec: Box::new(built.spec.clone()),
+                engine: Arc::clone(&built.shared.engine),
+                is_parent: built.shared.links.is_parent(&built.spec.target),
                 sessions: built.sessions.clone(),
             },
         }
@@ -94,15 +101,17 @@ impl LatePush {
             LatePusher::Builder {
                 publication,
                 spec,
+                engine,
+                is_parent,
                 sessions,
             } => {
                 let Some(export) = publication.with_tags(tags) else {
                     return Ok(Responses::new());
                 };
-                let spec = again(spec, export);
+                let spec = again(spec, export, *is_parent);
                 // The steps were shown before.
                 let events = EventSink::none();
-                let solved = shared.engine.solve(&spec, sessions, &events, halt).await?;
+                let solved = engine.solve(&spec, sessions, &events, halt).await?;
                 Ok(solved.response)
             }
             LatePusher::Docker { solved, .. } => {

@@ -202,8 +202,12 @@ pub(super) fn not_untagged(run: &RunId, error: &PublishError) -> Diagnostic {
         "the tags of run {run} could not be taken back: {}",
         in_one_line(error)
     );
-    Diagnostic::error(Class::Publish, "publish::failed", message)
-        .help(format!("`rbake undo {run}` tries it again"))
+    let problem = Diagnostic::error(Class::Publish, "publish::failed", message);
+    let problem = match error.help() {
+        Some(help) => problem.help(help),
+        None => problem,
+    };
+    problem.help(format!("`rbake undo {run}` tries it again"))
 }
 
 fn guarantees_off(problem: Diagnostic) -> Diagnostic {

@@ -14,6 +14,7 @@ mod publication;
 mod response;
 mod send;
 mod settle;
+mod spread;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,10 +45,12 @@ pub(crate) use ahead::refusals;
 pub(super) use commit::PublishedCommit;
 use commit::published_commit;
 pub(crate) use commit::{current_commit, history};
-pub(super) use hold::{TagsWait, check_pushers, pushes_tags};
+pub(super) use hold::{TagsWait, check_hold, check_pushers, pushes_tags};
 use late::LatePush;
 pub(super) use messages::{by_outputs, nothing_to_gate, nothing_to_publish, other_revision};
-pub(super) use publication::{Publication, PublicationRules};
+pub(super) use publication::{
+    INSECURE, PUSH_BY_DIGEST, Publication, PublicationRules, is_by_digest, security,
+};
 pub(super) use settle::{BuiltTarget, Settled};
 use turns::PushTurns;
 
@@ -215,7 +218,7 @@ impl Publishing {
             tools.commit.history(),
             tools.wishes.force,
         );
-        let publisher = publisher.with_kept(KeptContents::of(tools.environment));
+        let mut publisher = publisher.with_kept(KeptContents::of(tools.environment));
         let images: Vec<ImageToPublish> = publications
             .values()
             .flat_map(|publication| publication.images.iter().cloned())
@@ -243,11 +246,19 @@ impl Publishing {
                 .0
                 .extend(hold::check_tags(waits, publications, &standings).0);
         }
+        problems
+            .0
+            .extend(spread::check_reach(publications, &standings).0);
         if problems.has_errors() {
             return Err(problems);
         }
         for notice in messages::unseen(&standings, publications) {
             tools.events.send(EventKind::Notice(notice));
+        }
+        if !tools.wishes.hold && !tools.wishes.preflight_only {
+            let taken = images.iter().zip(standings.values().flatten());
+            let taken = taken.filter(|(_, standing)| matches!(standing, Standing::Taken { .. }));
+            publisher.read_ahead(taken.map(|(image, _)| image));
         }
         let moves_mutable = images
             .iter()
@@ -401,6 +412,12 @@ impl Publishing {
 
     fn failed(&self, error: &PublishError) -> Diagnostic {
         messages::failed(error, self.publisher.record())
+    }
+
+    /// Whether tags are left to the builder or a Docker Engine.
+    pub(super) fn has_late(&self) -> bool {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        !done.late.is_empty()
     }
 
     fn take_done(&self) -> Done {

@@ -7,16 +7,18 @@ use crate::engine::spec::{Exporter, SolveExport, SolveSpec};
 use crate::golang::strconv;
 use crate::publish::class::TagClass;
 use crate::publish::compare::REVISION;
+use crate::publish::index_merge::IndexAnnotation;
 use crate::publish::journal::PublishedTag;
 use crate::publish::revision::CommitState;
 use crate::publish::settings::{PublishMode, PublishSettings};
 use crate::publisher::ImageToPublish;
 use crate::registry::RegistrySecurity;
 use crate::run::lower::{ImageStore, LoweredTarget};
+use crate::run::spread::TargetPart;
 use crate::types::{ImageName, ImageRepository, TargetName};
 
-const PUSH_BY_DIGEST: &str = "push-by-digest";
-const INSECURE: &str = "registry.insecure";
+pub(in crate::run) const PUSH_BY_DIGEST: &str = "push-by-digest";
+pub(in crate::run) const INSECURE: &str = "registry.insecure";
 
 /// How a run decides which exports it publishes, and which tags are immutable.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +37,8 @@ pub(in crate::run) struct Publication {
     names: Vec<ImageName>,
     /// The image in each repository.
     pub(in crate::run) images: Vec<ImageToPublish>,
+    /// Which part of the target this is, if several nodes build it.
+    pub(super) part: Option<TargetPart>,
 }
 
 /// Who sends the content of an image to the registry.
@@ -66,6 +70,7 @@ impl Publication {
     /// there is no such output or more than one, it has its own way to push, or a name is not that of a tag.
     pub(in crate::run) fn take(
         target: &mut LoweredTarget,
+        part: Option<&TargetPart>,
         rules: PublicationRules<'_>,
     ) -> Option<Self> {
         if rules.settings.mode != PublishMode::Rbake {
@@ -85,6 +90,7 @@ impl Publication {
                     pusher: Pusher::Docker(ImageStore::Classic),
                     images: images(&target.spec.target, &names, security(None), rules)?,
                     names,
+                    part: None,
                 }
             }
             _ => return None,
@@ -94,6 +100,7 @@ impl Publication {
                 image.tags.clear();
             }
         }
+        taken.part = part.cloned();
         taken.take_push(target, rules);
         Some(taken)
     }
@@ -125,6 +132,7 @@ impl Publication {
             names: original.names.clone(),
             pusher,
             images,
+            part: None,
         })
     }
 
@@ -234,6 +242,15 @@ impl Publication {
         }
     }
 
+    /// The annotations for the index that is made of the indexes of several nodes.
+    pub(super) fn index_annotations(&self) -> Vec<IndexAnnotation> {
+        let original = self.original().into_iter();
+        let extra = original.flat_map(|export| &export.extra);
+        extra
+            .filter_map(|(key, value)| IndexAnnotation::of(key, value))
+            .collect()
+    }
+
     /// The names of the image, as the daemon reports them after a push.
     pub(super) fn names(&self) -> String {
         let names = self.names.iter().map(ImageName::as_str);
@@ -251,7 +268,7 @@ impl Tags {
 }
 
 /// How a registry may be reached by the value of `registry.insecure`.
-pub(super) fn security(insecure: Option<&str>) -> RegistrySecurity {
+pub(in crate::run) fn security(insecure: Option<&str>) -> RegistrySecurity {
     match insecure.and_then(strconv::parse_bool) {
         Some(true) => RegistrySecurity::Waived,
         _ => RegistrySecurity::Required,
@@ -311,7 +328,7 @@ fn is_ours(export: &SolveExport) -> bool {
 }
 
 /// Whether the user wants `export` to be pushed without a tag.
-pub(super) fn is_by_digest(export: &SolveExport) -> bool {
+pub(in crate::run) fn is_by_digest(export: &SolveExport) -> bool {
     let value = export.extra.get(PUSH_BY_DIGEST);
     value.and_then(|value| strconv::parse_bool(value)) == Some(true)
 }

@@ -45,7 +45,7 @@ impl Publishing {
             let sending = self.send_one(built, &image, to, &contents).boxed();
             let sent = tokio::select! {
                 biased;
-                () = built.shared.halt.cancelled() => {
+                () = built.halt.cancelled() => {
                     return Err(SolveFailure::new(FailureKind::Cancelled, "the push was stopped"));
                 }
                 sent = sending => sent,

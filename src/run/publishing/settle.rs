@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
 use super::hold::{self, TagsWait};
 use super::late::LatePush;
 use super::publication::Publication;
@@ -54,6 +57,8 @@ pub(in crate::run) struct BuiltTarget<'a> {
     /// Where the progress of the target goes.
     pub(in crate::run) events: &'a EventSink,
     pub(in crate::run) shared: &'a SharedContext,
+    /// Cancels the target.
+    pub(in crate::run) halt: &'a CancellationToken,
 }
 
 /// An image in one repository, and the tag that is known to point to it.
@@ -71,7 +76,10 @@ impl Publishing {
         publication: &Publication,
         spec: &mut SolveSpec,
     ) -> FirstExport {
-        let form = if self.is_unseen(target) {
+        let form = if publication.part.is_some() {
+            // The image is compared when all nodes have built their parts of it.
+            FirstExport::Kept
+        } else if self.is_unseen(target) {
             match self.company {
                 Company::Alone => FirstExport::WithTags,
                 Company::Others => FirstExport::Unseen,
@@ -116,6 +124,9 @@ impl Publishing {
         built: &BuiltTarget<'_>,
         solved: &mut Solved,
     ) -> Result<Settled, SolveFailure> {
+        if let Some(part) = &built.publication.part {
+            return self.settle_part(built, part, solved).await;
+        }
         if let Some(store) = built.publication.engine() {
             self.settle_by_docker(built, store, solved).await?;
             return Ok(Settled::Whole);
@@ -190,7 +201,9 @@ impl Publishing {
             && let Some(export) = built.publication.by_digest(missing.iter().copied())
         {
             let at_registries = turns::at_registries(&layers, missing);
-            let _turn = self.turns.turn(at_registries).await;
+            let (slots, target) = (&built.shared.slots, &built.spec.target);
+            let turn = self.turns.turn(at_registries);
+            let _turn = slots.without(target, turn).await;
             solve_again(built, solved, export).await?;
         }
         for image in missing {
@@ -255,15 +268,24 @@ impl Publishing {
         built: &BuiltTarget<'a>,
         solved: &Solved,
     ) -> Vec<FoundImage<'a>> {
-        let images = &built.publication.images;
         let reader = BuilderContents(&built.shared.engine);
         let ours = match solved.digest() {
             Some(digest) => reader.read(&digest, MANIFEST_LIMIT).await,
             None => None,
         };
+        self.compare_with(built, ours.as_ref(), &reader).await
+    }
+
+    /// Compares the image whose top-level manifest is `ours`, and whose contents `reader` has, with those in the registries.
+    pub(super) async fn compare_with<'a>(
+        &self,
+        built: &BuiltTarget<'a>,
+        ours: Option<&Bytes>,
+        reader: &impl ContentReader,
+    ) -> Vec<FoundImage<'a>> {
+        let images = &built.publication.images;
         let standings = self.standings_of(&built.spec.target);
         let compared = images.iter().zip(standings).map(|(image, standing)| {
-            let (ours, reader) = (ours.as_ref(), &reader);
             async move {
                 let (Standing::Taken { tag, manifest }, Some(ours)) = (standing, ours) else {
                     return FoundImage::nothing(image);
@@ -300,7 +322,7 @@ impl Publishing {
     }
 
     /// The manifest that the builder has pushed to the repository of `image`. `None` if it is not there.
-    async fn pushed(
+    pub(super) async fn pushed(
         &self,
         target: &TargetName,
         image: &ImageToPublish,
@@ -325,8 +347,9 @@ impl<'a> FoundImage<'a> {
     }
 }
 
-/// The solve of a target that was built as `spec`, only for `export`. All its steps are in the builder's cache.
-pub(super) fn again(spec: &SolveSpec, export: SolveExport) -> SolveSpec {
+/// The solve of a target that was built as `spec`, only for `export`. All its steps are in the builder's cache. `is_parent` says
+/// whether others link to it.
+pub(super) fn again(spec: &SolveSpec, export: SolveExport, is_parent: bool) -> SolveSpec {
     SolveSpec {
         build_ref: BuildRef::new(),
         // The first solve is in the history.
@@ -335,24 +358,33 @@ pub(super) fn again(spec: &SolveSpec, export: SolveExport) -> SolveSpec {
         // The first solve has exported the caches. They are imported again, because the builder forgets results that it did not
         // need to load, and would run their steps.
         cache_exports: Vec::new(),
-        // The first solve has built what must not come from the cache.
-        no_cache: NoCache::Nothing,
+        // The first solve has built what must not come from the cache. If others use the result, the builder still has the
+        // steps, and their provenance names the request only if all that it knows of are equal.
+        no_cache: if is_parent {
+            spec.no_cache.clone()
+        } else {
+            NoCache::Nothing
+        },
         ..spec.clone()
     }
 }
 
 /// Solves the target again for `export`.
-async fn solve_again(
+pub(super) async fn solve_again(
     built: &BuiltTarget<'_>,
     solved: &mut Solved,
     export: SolveExport,
 ) -> Result<(), SolveFailure> {
-    let spec = again(built.spec, export);
-    let events = only_exports(built.events);
     let shared = built.shared;
+    let spec = again(
+        built.spec,
+        export,
+        shared.links.is_parent(&built.spec.target),
+    );
+    let events = only_exports(built.events);
     let again = shared
         .engine
-        .solve(&spec, built.sessions, &events, &shared.halt)
+        .solve(&spec, built.sessions, &events, built.halt)
         .await?;
     solved.response.extend(again.response);
     Ok(())

@@ -42,6 +42,9 @@ impl Uploader {
             UploadMode::Rbake => Self::Rbake,
             UploadMode::Auto if builder.is_local() => match builder {
                 Endpoint::DockerContainer { .. } => Self::RbakeFromContainer,
+                Endpoint::Command(endpoint) if endpoint.is_in_container() => {
+                    Self::RbakeFromContainer
+                }
                 _ => Self::Rbake,
             },
             UploadMode::Auto | UploadMode::Builder => Self::Builder,

@@ -53,6 +53,50 @@ fn every_error_in_one_run() {
 }
 
 #[test]
+fn a_number_of_jobs_that_is_not_positive() {
+    assert_session!(project().session(&["-j 0", "--jobs=-1", "-j many", "-j="]));
+    let output = project().env("RBAKE_JOBS", "1.5").rbake(&[]);
+    assert_eq!(output.code, Some(2), "{output}");
+    assert!(output.stderr.contains("`RBAKE_JOBS` is `1.5`"), "{output}");
+}
+
+#[test]
+fn a_time_limit_that_is_not_a_positive_duration() {
+    assert_session!(project().session(&[
+        "--timeout 0",
+        "--timeout=-1s",
+        "--timeout 5",
+        "--timeout soon",
+        "--timeout=",
+    ]));
+    let output = project().env("RBAKE_TIMEOUT", "10 m").rbake(&["--print"]);
+    assert_eq!(output.code, Some(2), "{output}");
+    let named = output.stderr.contains("`RBAKE_TIMEOUT` is `10 m`");
+    assert!(named, "{output}");
+    // The flag takes precedence.
+    let project = project().env("RBAKE_TIMEOUT", "10 m");
+    let output = project.rbake(&["--print", "--timeout=1h"]);
+    assert_eq!(output.code, Some(0), "{output}");
+}
+
+#[test]
+fn a_definition_that_does_not_come_ends_with_the_time_limit() {
+    let project = project();
+    let pipe = project.path().join("pipe.hcl");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    for more in [&[][..], &["--print"]] {
+        let started = std::time::Instant::now();
+        let words = [&["-f", "pipe.hcl", "--timeout=300ms"], more].concat();
+        let output = project.rbake(&words);
+        assert_eq!(output.code, Some(124), "{output}");
+        assert!(started.elapsed() < std::time::Duration::from_secs(5));
+        let told = "error[run::timeout]: the run did not end within 0.3s (`--timeout`)";
+        assert!(output.stderr.contains(told), "{output}");
+    }
+}
+
+#[test]
 fn a_missing_dockerfile() {
     let project = project().file("db/Dockerfile.dev", "FROM scratch\n");
     assert_session!(project.session(&["db --set db.dockerfile=Dockerfile.dve"]));
@@ -78,14 +122,6 @@ fn an_invalid_cache_reference() {
     assert_session!(
         project().session(&["db --set db.cache-to=type=registry,ref=example.com/cache:123/merge",])
     );
-}
-
-#[test]
-fn a_linked_target_is_printed_but_cannot_be_built_yet() {
-    assert_session!(project().session(&[
-        "db --set db.contexts.x=target:webapp",
-        "db --set db.contexts.x=target:webapp --print",
-    ]));
 }
 
 #[test]

@@ -70,7 +70,11 @@ impl Names {
     /// Compares the output of a command, and learns the names in it.
     pub(super) fn compare(&mut self, expected: &str, actual: &str) -> Result<(), String> {
         let expected: Vec<&str> = expected.lines().collect();
-        let actual: Vec<&str> = actual.lines().map(str::trim_end).collect();
+        let actual = actual.lines().map(str::trim_end);
+        // If the machine is busy, a copy takes so long that its progress is shown.
+        let actual: Vec<&str> = actual
+            .filter(|line| !line.starts_with("copying: "))
+            .collect();
         let mut furthest = (0, 0);
         let names = self.lines(&expected, &actual, (0, 0), &mut furthest);
         if let Some(names) = names {

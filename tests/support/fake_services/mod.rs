@@ -62,6 +62,8 @@ pub(crate) struct ServiceState {
     pub(crate) protected: Vec<String>,
     /// All requests: method and path.
     pub(crate) log: Vec<String>,
+    /// The path, the header `Authorization` and the body of all requests.
+    pub(crate) credentials: Vec<(String, String, String)>,
     planned: Vec<Planned>,
 }
 
@@ -80,6 +82,10 @@ impl FakeService {
         let address = exchange::serve(move |asked, address| {
             let mut state = kept.lock().unwrap();
             state.log.push(format!("{} {}", asked.method, asked.path));
+            let body = String::from_utf8_lossy(&asked.body).into_owned();
+            let authorization = asked.header("authorization").to_owned();
+            let seen = (asked.path.clone(), authorization, body);
+            state.credentials.push(seen);
             let meant = state
                 .planned
                 .iter()

@@ -3,10 +3,9 @@
 use crate::diag::{Class, Diagnostic};
 use crate::prune::graph::ClosedReason;
 use crate::prune::plan::TooManyDeletions;
-use crate::pruner::{
-    DeletionObstacle, DeletionSettingError, PruneError, PruneStop, RepositoryRead, Verification,
-};
+use crate::pruner::{DeletionObstacle, PruneError, PruneStop, RepositoryRead, Verification};
 use crate::publish::journal::RunId;
+use crate::registry::DeletionSettingError;
 use crate::types::causes::in_one_line;
 use crate::types::reference::DOCKER_HUB;
 use crate::types::{Digest, ImageRepository};

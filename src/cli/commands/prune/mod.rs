@@ -23,7 +23,7 @@ use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
 use crate::cli::usage;
 use crate::definition::model::{CacheKind, Target};
-use crate::pruner::DeletionSettings;
+use crate::registry::DeletionSettings;
 use crate::types::Environment;
 
 pub(super) use undo::undo_prune;

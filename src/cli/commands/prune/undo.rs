@@ -11,10 +11,10 @@ use crate::cli::screen::Screen;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::prune::record::PruneStatus;
 use crate::pruner::{
-    Deleter, DeletionSettings, PruneError, PruneRecordFile, PruneUndo, PruneWatch, RestoredItem,
-    record_directory,
+    Deleter, PruneError, PruneRecordFile, PruneUndo, PruneWatch, RestoredItem, record_directory,
 };
 use crate::publish::journal::RunId;
+use crate::registry::DeletionSettings;
 use crate::types::blocking::unblock;
 use crate::types::causes::in_one_line;
 

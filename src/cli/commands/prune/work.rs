@@ -18,10 +18,11 @@ use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::prune::plan::{PrunePlan, plan};
 use crate::prune::policy::{PruneRequest, RetentionPolicy};
 use crate::pruner::{
-    Deleter, DeletionObstacle, DeletionSettings, PruneApproval, PruneError, PruneStop, PruneWatch,
-    Pruning, RepositoryReader, left_by_others, record_directory,
+    Deleter, DeletionObstacle, PruneApproval, PruneError, PruneStop, PruneWatch, Pruning,
+    RepositoryReader, left_by_others, record_directory,
 };
 use crate::publisher::KeptContents;
+use crate::registry::DeletionSettings;
 use crate::types::blocking::unblock;
 use crate::types::{Digest, ImageRepository};
 

@@ -4,14 +4,16 @@ use super::confirm::Confirmation;
 use super::copying::CopyMeter;
 use super::find::{Places, RunChoice};
 use super::session::{RecoveryArgs, failed, internal};
-use super::text;
+use super::text::{self, Obstacles};
 use crate::cli::commands::prune::undo_prune;
 use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::publish::journal::{Journal, RunOrigin, RunStatus};
 use crate::publisher::{PublishForce, Publisher, Record, RecoveryWish};
+use crate::registry::TagObstacle;
 use crate::run;
+use crate::types::causes::in_one_line;
 
 /// A verb that ends a run, or takes it back.
 #[derive(Debug, Clone, Copy)]
@@ -87,11 +89,15 @@ pub(super) async fn recover(
         screen.note(&nothing_left(&journal));
         return Ok(Exit::Success);
     };
+    let obstacles = publisher.removal_obstacles(&recovery, places.security);
+    let obstacles = obstacles.await;
     if args.change.json {
-        screen.data(&format!("{:#}\n", text::as_json(&journal, &recovery)));
+        let json = text::as_json(&journal, &recovery, &obstacles);
+        screen.data(&format!("{json:#}\n"));
     } else {
         screen.message(&text::as_text(&journal, &recovery));
     }
+    warn(&obstacles, screen)?;
     let confirmation = Confirmation {
         dry_run: args.change.dry_run,
         agreed: agreed || recovery.changes.is_empty(),
@@ -103,6 +109,36 @@ pub(super) async fn recover(
     let recovered = recovered.map_err(|error| failed(&journal.header.run, &error))?;
     screen.message(&text::done_as_text(&journal, &recovery, &recovered));
     Ok(Exit::Success)
+}
+
+/// Warns of repositories from which no tag can be removed: the other tags of the run can be taken back nevertheless.
+///
+/// # Errors
+/// A variable makes no sense. That is mended more quickly than a run that was taken back only in part.
+fn warn(obstacles: &Obstacles, screen: &mut Screen) -> Result<(), Diagnostic> {
+    for (repository, obstacle) in obstacles {
+        let message = format!(
+            "no tag can be removed from `{}`: {}",
+            repository.familiar(),
+            in_one_line(&**obstacle)
+        );
+        let code = "publish::no-removal";
+        let problem = match &**obstacle {
+            TagObstacle::Setting(_) => {
+                Diagnostic::error(Class::Usage, code, message).note("nothing was changed")
+            }
+            _ => Diagnostic::warning(code, message),
+        };
+        let problem = match obstacle.help() {
+            Some(help) => problem.help(help),
+            None => problem,
+        };
+        if matches!(**obstacle, TagObstacle::Setting(_)) {
+            return Err(problem);
+        }
+        screen.diagnostic(&problem);
+    }
+    Ok(())
 }
 
 /// Whether the run copies images and has not copied all of them. The record in a registry does not make rbake copy: anybody who may

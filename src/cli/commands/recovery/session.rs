@@ -117,7 +117,8 @@ fn in_runtime(
     }
     let clock = Clock::system();
     let stop = CancellationToken::new();
-    let registries = Registries::new(credentials, clock.clone(), stop.clone());
+    let registries =
+        Registries::new(credentials, clock.clone(), stop.clone()).with_environment(environment);
     let security = if args.insecure {
         RegistrySecurity::Waived
     } else {
@@ -147,7 +148,12 @@ fn provider(environment: &Environment) -> Provider {
 /// The error of a command that was working on `run`.
 pub(super) fn failed(run: &RunId, error: &PublishError) -> Diagnostic {
     let message = format!("run {run}: {}", in_one_line(error));
-    Diagnostic::error(Class::Publish, "publish::failed", message).help(match error {
+    let problem = Diagnostic::error(Class::Publish, "publish::failed", message);
+    let problem = match error.help() {
+        Some(help) => problem.help(help),
+        None => problem,
+    };
+    problem.help(match error {
         PublishError::Missing { .. } => "it was deleted; `rbake releases` lists other runs",
         _ => "the same command continues where it stopped",
     })

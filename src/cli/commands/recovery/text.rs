@@ -1,13 +1,20 @@
 //! What is to be done for a run, and what was done, as text and as JSON.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::publish::journal::recovery::{Recovery, RecoveryDirection};
 use crate::publish::journal::{Journal, PublishedTag, RunStatus};
 use crate::publisher::Recovered;
-use crate::types::Digest;
+use crate::registry::TagObstacle;
+use crate::types::causes::in_one_line;
+use crate::types::{Digest, ImageRepository};
+
+/// The repositories from which no tag can be removed, and why.
+pub(super) type Obstacles = BTreeMap<ImageRepository, Arc<TagObstacle>>;
 
 /// The first line about a run.
 pub(super) fn heading(journal: &Journal) -> String {
@@ -60,7 +67,11 @@ fn elsewhere(tag: &PublishedTag, now: Option<&Digest>) -> String {
 }
 
 /// What is to be done, for programs.
-pub(super) fn as_json(journal: &Journal, recovery: &Recovery) -> serde_json::Value {
+pub(super) fn as_json(
+    journal: &Journal,
+    recovery: &Recovery,
+    obstacles: &Obstacles,
+) -> serde_json::Value {
     let digest = |digest: &Option<Digest>| digest.as_ref().map(ToString::to_string);
     let changes = recovery.changes.iter().map(|change| {
         json!({
@@ -75,6 +86,9 @@ pub(super) fn as_json(journal: &Journal, recovery: &Recovery) -> serde_json::Val
     let published =
         published.map(|(tag, run)| json!({"tag": tag.to_string(), "run": run.as_str()}));
     let reached = recovery.reached.iter().map(ToString::to_string);
+    let obstacles = obstacles.iter().map(|(repository, obstacle)| {
+        json!({"repository": repository.to_string(), "reason": in_one_line(&**obstacle)})
+    });
     json!({
         "run": journal.header.run.as_str(),
         "direction": match recovery.direction {
@@ -85,6 +99,7 @@ pub(super) fn as_json(journal: &Journal, recovery: &Recovery) -> serde_json::Val
         "reached": reached.collect::<Vec<_>>(),
         "elsewhere": elsewhere.collect::<Vec<_>>(),
         "published": published.collect::<Vec<_>>(),
+        "obstacles": obstacles.collect::<Vec<_>>(),
     })
 }
 

@@ -17,8 +17,8 @@ use crate::types::causes::in_one_line;
 use crate::types::lock::FileLock;
 use crate::types::regular::read_regular;
 
-const TAG: &str = "org.opencontainers.image.ref.name";
-const NAME: &str = "io.containerd.image.name";
+pub(super) const TAG: &str = "org.opencontainers.image.ref.name";
+pub(super) const NAME: &str = "io.containerd.image.name";
 
 /// The most time to wait for a lock that another program holds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -101,7 +101,7 @@ fn no_directory(root: &Path) -> String {
 
 impl LayoutDirectory {
     /// Why the layout does not have `tag`. The text lists the tags that it has.
-    fn without(&self, tag: &str) -> Result<String, LayoutError> {
+    pub(super) fn without(&self, tag: &str) -> Result<String, LayoutError> {
         let path = self.root().join("index.json");
         if !path.exists() {
             let is_empty = std::fs::read_dir(self.root())
@@ -124,7 +124,7 @@ impl LayoutDirectory {
     }
 
     /// Reads the index. A missing or empty file is an empty index.
-    fn read_index(&self) -> Result<Map<String, Value>, LayoutError> {
+    pub(super) fn read_index(&self) -> Result<Map<String, Value>, LayoutError> {
         let path = self.root().join("index.json");
         let malformed = |reason: String| LayoutError::Malformed {
             path: path.clone(),
@@ -157,7 +157,7 @@ impl LayoutDirectory {
     }
 
     /// The digest of a descriptor. Fails if there is none or if it is invalid.
-    fn digest_of(&self, descriptor: &Value) -> Result<Digest, LayoutError> {
+    pub(super) fn digest_of(&self, descriptor: &Value) -> Result<Digest, LayoutError> {
         let text = descriptor.get("digest").and_then(Value::as_str);
         let digest = text.and_then(|text| text.parse().ok());
         digest.ok_or_else(|| LayoutError::Malformed {
@@ -287,14 +287,14 @@ impl LayoutDirectory {
     }
 }
 
-fn manifests(index: &Map<String, Value>) -> &[Value] {
+pub(super) fn manifests(index: &Map<String, Value>) -> &[Value] {
     index
         .get("manifests")
         .and_then(Value::as_array)
         .map_or(&[], Vec::as_slice)
 }
 
-fn annotation<'a>(entry: &'a Value, key: &str) -> Option<&'a str> {
+pub(super) fn annotation<'a>(entry: &'a Value, key: &str) -> Option<&'a str> {
     entry.get("annotations")?.get(key)?.as_str()
 }
 

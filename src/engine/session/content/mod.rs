@@ -1,10 +1,11 @@
 //! Stores of blobs for the daemon: local caches, and image layouts that it reads from or exports to.
 //!
 //! The daemon names the store in each call, and uses containerd's content service on it. A blob is checked before it
-//! gets its final name. The daemon does not touch `index.json`: call [`find_cache`] before a solve and
-//! [`LayoutDirectory::enter`] after it. Start at [`ContentStores`].
+//! gets its final name. The daemon does not touch `index.json`: call [`find_cache`] or `find_image` before a solve
+//! and [`LayoutDirectory::enter`] after it. Start at [`ContentStores`].
 
 mod collect;
+mod image;
 mod index;
 mod layout;
 mod write;
@@ -28,6 +29,7 @@ use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status, Streaming};
 
 pub use collect::CollectedBlobs;
+pub(crate) use image::{LayoutImage, LayoutImageError, find_image};
 pub use index::{CacheSource, IndexName, find_cache};
 pub use layout::LayoutDirectory;
 pub(crate) use layout::{BlobInfo, LayoutError};
@@ -83,9 +85,15 @@ impl ContentStores {
         }
     }
 
-    /// The stores.
-    pub(crate) fn into_stores(self) -> BTreeMap<String, StoreAccess> {
-        Arc::unwrap_or_clone(self.stores)
+    /// Offers these stores. `None` if there are none.
+    pub(crate) fn of(stores: BTreeMap<String, StoreAccess>) -> Option<Self> {
+        (!stores.is_empty()).then(|| Self::new(stores))
+    }
+
+    /// The blob of the store `id` that the daemon wrote last, or did not write because it existed. A manifest is written
+    /// after everything that it names (`util/contentutil/copy.go`), so this is the root of the last image.
+    pub(crate) fn last_written(&self, id: &str) -> Option<Digest> {
+        self.writes.last(id)
     }
 
     /// Returns the store that a call names, with its id.
@@ -141,8 +149,11 @@ fn digest(text: &str) -> Result<Digest, Status> {
     Ok(digest)
 }
 
+/// The answer to a call that failed here. The daemon tries again, and may then report another error, so the log has this one.
 fn layout_status(error: &LayoutError) -> Status {
-    Status::unknown(in_one_line(error))
+    let reason = in_one_line(error);
+    tracing::warn!(%reason, "a store failed");
+    Status::unknown(reason)
 }
 
 /// Runs blocking work on a thread for such work.

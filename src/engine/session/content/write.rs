@@ -17,7 +17,10 @@ const REF: usize = 4 << 10;
 
 /// The writes that are in progress, by store and ref.
 #[derive(Debug, Default)]
-pub(super) struct Writes(Mutex<HashMap<(String, String), WriteProgress>>);
+pub(super) struct Writes {
+    current: Mutex<HashMap<(String, String), WriteProgress>>,
+    last: Mutex<HashMap<String, Digest>>,
+}
 
 /// The progress of a write.
 #[derive(Debug, Clone)]
@@ -31,7 +34,18 @@ pub(super) struct WriteProgress {
 
 impl Writes {
     fn map(&self) -> MutexGuard<'_, HashMap<(String, String), WriteProgress>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The blob of `store` that was announced last, whether it was written or existed before.
+    pub(super) fn last(&self, store: &str) -> Option<Digest> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.get(store).cloned()
+    }
+
+    fn announced(&self, store: &str, digest: &Digest) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.insert(store.to_owned(), digest.clone());
     }
 
     /// The state of one write. `None` if no such write is in progress.
@@ -230,6 +244,8 @@ impl Write {
         }
         let expected = digest(&request.expected)?;
         self.expected = Some(expected.clone());
+        let (store, _) = &self.claim.key;
+        self.claim.writes.announced(store, &expected);
         let layout = self.layout.clone();
         let present = {
             let expected = expected.clone();

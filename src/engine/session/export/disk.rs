@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rbake_proto::packet::Stat;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
@@ -50,7 +51,7 @@ pub(super) struct Destination {
 }
 
 /// Opens a directory, and never follows a link in its last part.
-const OPEN_DIR: OFlags = OFlags::RDONLY
+pub(super) const OPEN_DIR: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC)
     .union(OFlags::NOFOLLOW);
@@ -61,6 +62,13 @@ const OPEN_DIR: OFlags = OFlags::RDONLY
 pub(super) struct Pending {
     pub(super) temporary: Temporary,
     pub(super) stat: Stat,
+}
+
+/// A complete file that waits until the directory in its place is deleted. If this is dropped before, the file is removed.
+#[derive(Debug)]
+pub(super) struct LateFile {
+    name: TemporaryName,
+    path: Bytes,
 }
 
 impl Destination {
@@ -99,7 +107,7 @@ impl Destination {
     }
 
     /// Opens a directory of the tree. Fails if any part of its path is a symbolic link.
-    fn open_dir(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
+    pub(super) fn open_dir(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
         #[cfg(target_os = "linux")]
         {
             use rustix::fs::ResolveFlags;
@@ -216,6 +224,37 @@ impl Destination {
         Temporary::make(&dir, 0o600).map_err(self.errno("make", &stat.path))
     }
 
+    /// Whether there is a directory at `path`, in whose place something else cannot be put.
+    pub(super) fn has_directory(&mut self, path: &[u8]) -> Result<bool, WriteError> {
+        let (dir, name) = self.place(path)?;
+        match kind(&dir, name) {
+            Ok(kind) => Ok(kind == FileType::Directory),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(self.error("look at", path, errno.into())),
+        }
+    }
+
+    /// Gives a complete file its mode and time, but not yet its name.
+    pub(super) fn put_off(
+        &self,
+        pending: Pending,
+        dropped: &mut Dropped,
+    ) -> Result<LateFile, WriteError> {
+        let Pending { temporary, stat } = pending;
+        let failed = self.errno("write", &stat.path);
+        set_state(temporary.file(), &stat, dropped).map_err(&failed)?;
+        let (name, _) = temporary.into_parts();
+        let path = stat.path.clone();
+        Ok(LateFile { name, path })
+    }
+
+    /// Gives a file its name.
+    pub(super) fn finish_late(&self, file: LateFile) -> Result<(), WriteError> {
+        let (_, name) = split(&file.path);
+        let named = file.name.rename(name);
+        named.map_err(self.errno("write", &file.path))
+    }
+
     /// Appends `data` to a file.
     pub(super) fn write(&self, pending: &Pending, data: &[u8]) -> Result<(), WriteError> {
         use std::io::Write as _;
@@ -241,7 +280,7 @@ impl Destination {
 }
 
 /// Splits a path into its directory and its name.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
+pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|b| *b == b'/') {
         Some(at) => (&path[..at], &path[at + 1..]),
         None => (&[], path),

@@ -7,6 +7,7 @@
 
 mod disk;
 mod limits;
+mod mirror;
 mod order;
 mod receive;
 mod special;
@@ -45,6 +46,9 @@ use crate::types::secret::redact_urls;
 
 const EXPORTER_KEY: &str = "buildkit-attachable-exporter-id";
 const METADATA_PREFIX: &str = "exporter-md-";
+/// The daemon sends this header, with the value `1`, if one transfer has the trees of all platforms
+/// (`session/filesync/filesync.go`). Daemons before v0.31 do not.
+const WHOLE_KEY: &str = "buildkit-exporter-multi-platform";
 
 /// The most packets that wait between the connection and the disk.
 const PACKETS: usize = 32;
@@ -65,14 +69,27 @@ pub struct DirectorySink {
     pub path: PathBuf,
     /// What to do with set-id files, devices and security attributes.
     pub(crate) special: SpecialPolicy,
+    /// What happens to files in the directory that the exporter does not send.
+    pub(crate) others: OtherFiles,
+}
+
+/// What happens to files in an output directory that the exporter does not send.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum OtherFiles {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They are deleted after the transfer: `mode=delete`.
+    Delete,
 }
 
 impl DirectorySink {
-    /// The directory `path`. Set-id files, devices and security attributes are kept.
+    /// The directory `path`. Set-id files, devices and security attributes are kept, and so are files that are not sent.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
             special: SpecialPolicy::Keep,
+            others: OtherFiles::Keep,
         }
     }
 }
@@ -129,12 +146,20 @@ impl Place {
         }
     }
 
+    /// The most transfers. If other files are deleted, a second transfer would delete those of the first.
+    const fn limit(&self) -> usize {
+        match &self.sink {
+            ExportSink::Directory(sink) if matches!(sink.others, OtherFiles::Delete) => 1,
+            _ => limits::TRANSFERS,
+        }
+    }
+
     /// Waits for the end of earlier transfers. Fails if there were too many transfers.
     async fn turn(&self) -> Result<OwnedMutexGuard<()>, Status> {
-        if self.transfers.fetch_add(1, Ordering::Relaxed) >= limits::TRANSFERS {
-            let limit = limits::TRANSFERS;
+        let limit = self.limit();
+        if self.transfers.fetch_add(1, Ordering::Relaxed) >= limit {
             return Err(Status::resource_exhausted(format!(
-                "one output cannot be sent in more than {limit} transfers"
+                "this output cannot be sent in more than {limit} transfers"
             )));
         }
         Ok(Arc::clone(&self.turn).lock_owned().await)
@@ -191,6 +216,14 @@ impl FileSend for Exports {
             Status::not_found(format!("no output of exporter {exporter} is expected here"))
         })?;
         let metadata = metadata(request.metadata())?;
+        if let ExportSink::Directory(sink) = &place.sink
+            && sink.others == OtherFiles::Delete
+            && !is_whole(request.metadata())
+        {
+            return Err(Status::failed_precondition(
+                "this builder is too old for `mode=delete`, which needs BuildKit v0.31; nothing was written or deleted",
+            ));
+        }
         let turn = place.turn().await?;
         let messages = request.into_inner();
         let mut summary = ExportSummary {
@@ -235,6 +268,12 @@ fn exporter(metadata: &MetadataMap) -> Result<usize, Status> {
     };
     let id = value.to_str().ok().and_then(|text| text.parse().ok());
     id.ok_or_else(|| Status::invalid_argument(format!("`{EXPORTER_KEY}` is not a number")))
+}
+
+/// Whether the call transfers the trees of all platforms.
+fn is_whole(metadata: &MetadataMap) -> bool {
+    let mut values = metadata.get_all(WHOLE_KEY).iter();
+    values.any(|value| value == "1")
 }
 
 /// The metadata in the headers of a call, without their prefix. Fails if it is too long.
@@ -367,6 +406,9 @@ impl DirectoryTransfer {
         match receive::receive(&sink, &mut channels) {
             Ok(received) => {
                 log_end(received.bytes, None);
+                if sink.others == OtherFiles::Delete {
+                    tracing::info!(entries = received.deleted, "other files deleted");
+                }
                 summary.bytes = received.bytes;
                 summary.special = received.special;
                 inner.arrived().push(summary);

@@ -236,3 +236,43 @@ async fn a_directory_that_cannot_be_written_fails_the_export() {
     let status = answers.message().await.unwrap_err();
     assert!(status.message().contains("/dev/null/x"), "{status}");
 }
+
+// A daemon without the header sends one transfer for each platform, and each would delete the files of the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn deletion_needs_a_daemon_that_sends_all_platforms_in_one_transfer() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("old"), "").unwrap();
+    let sink = DirectorySink {
+        others: OtherFiles::Delete,
+        ..DirectorySink::new(dir.path())
+    };
+    let exports = Exports::new([(0, ExportSink::Directory(sink))]);
+    let mut client = client(&exports).await;
+    let list = || tokio_stream::iter([Bytes::from(Packet::default().encode_to_vec())]);
+    let refused = client.diff_copy(request(0, list())).await.unwrap_err();
+    assert!(refused.message().contains("too old for `mode=delete`"));
+    let mut odd = request(0, list());
+    odd.metadata_mut().insert(WHOLE_KEY, "0".parse().unwrap());
+    assert!(client.diff_copy(odd).await.is_err());
+    assert!(dir.path().join("old").exists());
+
+    let whole = || {
+        let packets = [Packet::default(), fin()];
+        let packets = packets.map(|packet| Bytes::from(packet.encode_to_vec()));
+        let mut whole = request(0, tokio_stream::iter(packets));
+        whole.metadata_mut().insert(WHOLE_KEY, "1".parse().unwrap());
+        whole
+    };
+    let mut answers = client.diff_copy(whole()).await.unwrap().into_inner();
+    while answers.message().await.unwrap().is_some() {}
+    assert!(dir.path().is_dir() && !dir.path().join("old").exists());
+    let again = client.diff_copy(whole()).await.unwrap_err();
+    assert_eq!(again.code(), Code::ResourceExhausted);
+}
+
+fn fin() -> Packet {
+    Packet {
+        r#type: PacketType::PacketFin.into(),
+        ..Packet::default()
+    }
+}

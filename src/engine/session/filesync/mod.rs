@@ -80,6 +80,24 @@ impl FileSync {
         }))
     }
 
+    /// A service for the directories of all `services`, which reports no progress. `None` if a name means two
+    /// directories.
+    pub(crate) fn together<'s>(services: impl IntoIterator<Item = &'s Self>) -> Option<Self> {
+        let mut locals: Vec<ServedDirectory> = Vec::new();
+        let mut compress = false;
+        for service in services {
+            compress = service.0.compress;
+            for local in &service.0.locals {
+                match locals.iter().find(|known| known.name == local.name) {
+                    None => locals.push(local.clone()),
+                    Some(known) if known == local => {}
+                    Some(_) => return None,
+                }
+            }
+        }
+        Some(Self::with_compression(locals, EventSink::none(), compress))
+    }
+
     /// The transfers so far, in the order in which the daemon requested them.
     pub fn transfers(&self) -> Vec<TransferSummary> {
         let records = self

@@ -13,7 +13,7 @@ use crate::context::stat::Xattrs;
 use crate::context::{Context, ContextError, Entry, Filter, FilterError, FilterSpec, LinkTarget};
 
 /// A directory that the daemon can ask for by name.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServedDirectory {
     /// The name by which the daemon asks for it: `context`, `dockerfile`, or a named context's name.
     pub name: String,
@@ -22,7 +22,7 @@ pub struct ServedDirectory {
 }
 
 /// The content of a served directory.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LocalSource {
     /// A directory on disk. It is read again for each transfer. The path must be absolute and without symbolic links.
     Directory(PathBuf),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{DockerTraits, ImageStore, Lowering};
-use crate::definition::model::{Export, ExportKind, Sink};
+use crate::definition::model::{Export, ExportKind, LocalMode, Sink};
 use crate::diag::{Diagnostic, Spanned};
 use crate::engine::spec::{self, Exporter};
 use crate::files::Resolved;
@@ -16,7 +16,14 @@ use crate::types::{Environment, ImageName, Reference};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ExportDestination {
     /// A directory.
-    Directory(PathBuf),
+    Directory {
+        /// Its path.
+        path: PathBuf,
+        /// What happens to files in it that are not in the result.
+        others: LocalMode,
+    },
+    /// A directory in which the image is a layout.
+    Layout(PathBuf),
     /// An archive, or another single file.
     File(Resolved),
     /// Standard output.
@@ -62,7 +69,12 @@ pub(super) fn lower(lowering: &mut Lowering<'_>) -> LoweredExports {
         pushes: Vec::new(),
     };
     let mut to_stdout = 0;
-    for (place, output) in wanted.iter().enumerate() {
+    // The daemon joins the responses of all exporters in their order, and the last digest wins
+    // (`runExporters` in `solver/llbsolver/export.go`). An image that is pushed must keep its digest, which is tagged; that
+    // of a Docker archive, which has no attestations, is another one.
+    let mut wanted: Vec<(usize, &Spanned<Export>)> = wanted.iter().enumerate().collect();
+    wanted.sort_by_key(|(_, output)| output.value.pushes());
+    for (place, output) in wanted {
         if output.value.kind == ExportKind::CacheOnly {
             continue;
         }
@@ -117,7 +129,7 @@ pub(in crate::run) fn strange_default_load(environment: &Environment) -> Option<
 /// build cache.
 fn default_output(lowering: &Lowering<'_>) -> Option<Export> {
     let docker = &lowering.setting.docker;
-    if !loads_by_default(&lowering.setting.environment) || lowering.target.call.is_some() {
+    if !loads_by_default(&lowering.setting.environment) {
         return None;
     }
     if docker.builder.is_some() {
@@ -320,7 +332,14 @@ fn sink(lowering: &mut Lowering<'_>, output: &Spanned<Export>) -> Option<ExportD
             .map(ExportDestination::File),
         (Sink::Directory, Some(path)) if path != "-" => {
             let place = lowering.place(path, output.span)?;
-            Some(ExportDestination::Directory(place.path().to_owned()))
+            let path = place.path().to_owned();
+            Some(match written.kind {
+                ExportKind::Local => ExportDestination::Directory {
+                    path,
+                    others: written.local_mode().unwrap_or(LocalMode::Copy),
+                },
+                _ => ExportDestination::Layout(path),
+            })
         }
         (Sink::Directory, _) => {
             let kind = written.kind.name();

@@ -130,3 +130,56 @@ fn the_default_load_can_be_switched_off(value: &str, loads: bool) {
     let environment = Environment::of([variable], "/");
     assert_eq!(strange_default_load(&environment).is_some(), value == "yes");
 }
+
+#[test_case("", LocalMode::Copy)]
+#[test_case(",mode=copy", LocalMode::Copy; "copy")]
+#[test_case(",mode=delete", LocalMode::Delete; "delete")]
+#[test_case(",\"mode= DELETE \"", LocalMode::Delete; "case and space")]
+fn the_mode_of_a_local_output_decides_what_happens_to_other_files(mode: &str, others: LocalMode) {
+    let body = format!("output = [{:?}]", format!("type=local,dest=/d{mode}"));
+    let (lowered, problems) = lowered(&body, DockerTraits::default(), [("", "")]);
+    assert!(!problems.has_errors());
+    let path = "/d".into();
+    let destination = ExportDestination::Directory { path, others };
+    assert_eq!(lowered.sinks[&0], destination);
+}
+
+// The response of the last exporter names the image that is published.
+#[test]
+fn the_export_that_is_pushed_comes_last() {
+    let body = r#"
+        output = [
+          "type=image,name=h/a,push=true",
+          "type=docker,dest=/d.tar,name=b",
+          "type=local,dest=/l",
+        ]"#;
+    let (lowered, problems) = lowered(body, DockerTraits::default(), [("", "")]);
+    assert!(!problems.has_errors());
+    let exports = lowered.exports.iter();
+    let seen: Vec<_> = exports
+        .map(|export| (export.exporter.name(), export.names.len(), export.push))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("docker", 1, None),
+            ("local", 0, None),
+            ("image", 1, Some(true))
+        ]
+    );
+    assert_eq!(lowered.exports[0].names[0].as_str(), "b");
+    let sinks: Vec<usize> = lowered.sinks.keys().copied().collect();
+    assert_eq!(sinks, [0, 1]);
+}
+
+#[test_case("type=registry,name=h/a", Some(false))]
+#[test_case("type=registry,name=h/a,unpack=true", Some(true); "registry unpacked")]
+#[test_case("type=image,name=h/a,push=true", None; "image")]
+#[test_case("type=image,name=h/a,push=true,unpack=false", Some(false); "image not unpacked")]
+fn a_push_to_a_registry_does_not_unpack_unless_asked(output: &str, unpack: Option<bool>) {
+    let body = format!("output = [\"{output}\"]");
+    let (lowered, problems) = lowered(&body, DockerTraits::default(), [("", "")]);
+    assert!(!problems.has_errors());
+    let export = &lowered.exports[0];
+    assert_eq!((export.push, export.unpack), (Some(true), unpack));
+}

@@ -118,7 +118,7 @@ async fn publisher(
 fn settings(places: &Places<'_>, screen: &mut Screen) -> Result<PublishSettings, Diagnostics> {
     let request = SourceRequest {
         files: &places.args.files,
-        remote: None,
+        fetched: None,
         environment: places.environment,
     };
     let file = publishing::read(&source::folder(&request), places.environment, screen)?;

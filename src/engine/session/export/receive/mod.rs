@@ -7,11 +7,12 @@ use bytes::Bytes;
 use rbake_proto::packet::{Packet, PacketType, Stat, Xattr};
 
 use super::super::daemon_text::shortened;
-use super::DirectorySink;
-use super::disk::{Destination, Dropped, Pending, WriteError};
+use super::disk::{Destination, Dropped, LateFile, Pending, WriteError};
 use super::limits::{LimitError, Listing};
+use super::mirror::SentEntries;
 use super::order::{BadPath, EntryOrder};
 use super::special::{self, SpecialPolicy};
+use super::{DirectorySink, OtherFiles};
 use crate::context::stat::mode;
 use crate::outcome::SpecialFiles;
 use crate::types::descriptors;
@@ -62,10 +63,14 @@ pub(super) struct Received {
     pub(super) bytes: u64,
     /// The number of entries with special powers.
     pub(super) special: SpecialFiles,
+    /// The number of entries that were deleted because the daemon has not sent them.
+    pub(super) deleted: u64,
 }
 
-/// Receives a directory through `wire` and writes it to `sink`. Files in `sink` that the daemon does not send are
-/// kept.
+/// Receives a directory through `wire` and writes it to `sink`.
+///
+/// Each file replaces the old one when it is complete. Files in `sink` that the daemon does not send are kept or deleted, as
+/// `sink` says. They are deleted when everything else has arrived, so that a transfer that fails deletes nothing.
 pub(super) fn receive(sink: &DirectorySink, wire: &mut dyn Wire) -> Result<Received, ReceiveError> {
     let destination = Destination::open(&sink.path)?;
     let mut receiver = Receiver {
@@ -81,7 +86,9 @@ pub(super) fn receive(sink: &DirectorySink, wire: &mut dyn Wire) -> Result<Recei
         files: HashSet::new(),
         directories: Vec::new(),
         links: Vec::new(),
+        mirror: (sink.others == OtherFiles::Delete).then(Mirror::default),
         bytes: 0,
+        deleted: 0,
     };
     let mut listed = false;
     while !(listed && receiver.is_idle()) {
@@ -128,7 +135,20 @@ struct Receiver {
     files: HashSet<Bytes>,
     directories: Vec<Stat>,
     links: Vec<(Bytes, Bytes)>,
+    /// `None` if other files are kept.
+    mirror: Option<Mirror>,
     bytes: u64,
+    deleted: u64,
+}
+
+/// What is needed to delete the files that are not sent.
+#[derive(Default)]
+struct Mirror {
+    sent: SentEntries,
+    /// Files in whose place there is a directory, which is deleted first.
+    files: Vec<LateFile>,
+    /// Links, pipes and devices in whose place there is a directory.
+    nodes: Vec<Stat>,
 }
 
 fn text(path: &[u8]) -> String {
@@ -166,6 +186,9 @@ impl Receiver {
         let stat = detached(stat);
         let kind = stat.mode & mode::KIND;
         self.order.next(&stat.path, kind == mode::DIR)?;
+        if let Some(mirror) = &mut self.mirror {
+            mirror.sent.add(&stat.path, kind == mode::DIR);
+        }
         let is_link = kind != mode::DIR && kind != mode::SYMLINK && !stat.linkname.is_empty();
         // A hard link was checked under the first name of its file.
         if !is_link
@@ -180,7 +203,11 @@ impl Receiver {
                 self.destination.directory(&stat.path)?;
                 self.directories.push(stat);
             }
-            mode::SYMLINK => self.destination.symlink(&stat, &mut self.dropped)?,
+            mode::SYMLINK => {
+                if !self.puts_off(&stat)? {
+                    self.destination.symlink(&stat, &mut self.dropped)?;
+                }
+            }
             _ if is_link => {
                 // The content of the file may arrive later, so the link is made at the end.
                 if !self.files.contains(&stat.linkname) {
@@ -193,12 +220,26 @@ impl Receiver {
                 self.waiting.push_back((id, stat));
             }
             mode::NAMED_PIPE | mode::DEVICE | CHAR_DEVICE => {
-                self.destination.node(&stat, &mut self.dropped)?;
+                if !self.puts_off(&stat)? {
+                    self.destination.node(&stat, &mut self.dropped)?;
+                }
                 self.files.insert(stat.path);
             }
             _ => return Err(ReceiveError::UnknownKind(text(&stat.path))),
         }
         Ok(())
+    }
+
+    /// Whether a link or node is made at the end, because there is a directory in its place that is deleted first.
+    fn puts_off(&mut self, stat: &Stat) -> Result<bool, ReceiveError> {
+        let Some(mirror) = &mut self.mirror else {
+            return Ok(false);
+        };
+        let is_late = self.destination.has_directory(&stat.path)?;
+        if is_late {
+            mirror.nodes.push(stat.clone());
+        }
+        Ok(is_late)
     }
 
     /// Requests more files, up to the limit of files that are open at the same time.
@@ -239,7 +280,13 @@ impl Receiver {
     fn data(&mut self, id: u32, data: &[u8]) -> Result<(), ReceiveError> {
         if data.is_empty() {
             let pending = self.open.remove(&id).ok_or(ReceiveError::Unasked(id))?;
-            self.destination.finish_file(pending, &mut self.dropped)?;
+            match &mut self.mirror {
+                Some(mirror) if self.destination.has_directory(&pending.stat.path)? => {
+                    let late = self.destination.put_off(pending, &mut self.dropped)?;
+                    mirror.files.push(late);
+                }
+                _ => self.destination.finish_file(pending, &mut self.dropped)?,
+            }
         } else {
             let pending = self.open.get(&id).ok_or(ReceiveError::Unasked(id))?;
             self.destination.write(pending, data)?;
@@ -248,8 +295,21 @@ impl Receiver {
         Ok(())
     }
 
-    /// Creates the hard links, then sets the modes and times of directories.
+    /// Deletes other files, creates the hard links, then sets the modes and times of directories.
     fn finish(&mut self) -> Result<(), ReceiveError> {
+        if let Some(mirror) = self.mirror.take() {
+            self.deleted = self.destination.delete_others(&mirror.sent)?;
+            for late in mirror.files {
+                self.destination.finish_late(late)?;
+            }
+            for stat in &mirror.nodes {
+                if stat.mode & mode::KIND == mode::SYMLINK {
+                    self.destination.symlink(stat, &mut self.dropped)?;
+                } else {
+                    self.destination.node(stat, &mut self.dropped)?;
+                }
+            }
+        }
         for (path, first) in &self.links {
             self.destination.hard_link(path, first)?;
         }
@@ -268,6 +328,7 @@ impl Receiver {
         Received {
             bytes: self.bytes,
             special,
+            deleted: self.deleted,
         }
     }
 }
