@@ -8,7 +8,7 @@ target "default" {
   context      = "does/not/exist"
   dockerfile   = "https://example.com/Dockerfile"
   contexts     = { l = "oci-layout://x:y", t = "cwd://../z", n = "nope" }
-  output       = ["type=local,dest=/a/b/c,mode=zz", "type=registry", "type=unheard"]
+  output       = ["type=local,dest=does/not/exist/c,mode=zz", "type=registry", "type=unheard"]
   cache-to     = ["type=unheard,x=y"]
   ulimits      = ["core=1", "core=2"]
 }
