@@ -15,6 +15,7 @@ use crate::event::{EventKind, EventSink};
 use crate::outcome::{CancelReason, FailureKind, SolveFailure, Solved, TargetOutcome};
 use crate::plan::TargetGraph;
 use crate::types::TargetName;
+use crate::types::panics;
 use crate::types::shutdown::TARGETS_TIMEOUT;
 
 /// The work of one target. It must end soon after `halt` is cancelled.
@@ -170,7 +171,7 @@ impl Run<'_> {
             reason = stop.requested(), if !stopped => Action::Stop(reason),
             ended = self.tasks.join_next_with_id() => match ended {
                 Some(Ok((id, result))) => Action::Ended(id, result),
-                Some(Err(error)) => Action::Ended(error.id(), Err(broken(&error).into())),
+                Some(Err(error)) => Action::Ended(error.id(), Err(broken(error).into())),
                 None => Action::Done,
             },
             () = wait_until(deadline) => Action::GiveUp,
@@ -312,14 +313,20 @@ async fn wait_until(deadline: Option<Instant>) {
     }
 }
 
-/// Makes a failure of a task that panicked.
-fn broken(error: &tokio::task::JoinError) -> SolveFailure {
+/// Makes a failure of a task that panicked. Its message has no values, because they may be secrets.
+fn broken(error: tokio::task::JoinError) -> SolveFailure {
+    let panic = error.try_into_panic();
+    let reason = match panic.as_deref().map(panics::message) {
+        Ok("") | Err(_) => String::new(),
+        Ok(message) => format!(": {message}"),
+    };
     let mut failure = SolveFailure::new(
         FailureKind::Build,
-        format!("rbake failed during the build: {error}"),
+        format!("rbake failed during the build{reason}"),
     );
     failure.help.push(
-        "this is a bug in rbake: please report it with the command and the definition".to_owned(),
+        "this is a bug in rbake: please report it with the lines that rbake printed first"
+            .to_owned(),
     );
     failure
 }
