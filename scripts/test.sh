@@ -191,6 +191,16 @@ no_stragglers() {
   kill_below "$RUN_DIR/t" cwd
 }
 
+# No client may make a daemon that others share end: the processes that were started must still run.
+daemons_survived() {
+  local name
+  while read -r name; do
+    [ -n "$name" ] || continue
+    service_show_log "$name"
+    FAILED+=("\`$name\` ended during the tests")
+  done < <(services_ended)
+}
+
 # archive_begin: makes the archive of a release with CPU time that the tests do not use: much of the work has one thread.
 archive_begin() {
   beside archive 19 "$SCRIPTS_DIR/release.sh" archive "linux-$(oci_architecture)"
@@ -229,6 +239,7 @@ main() {
   if [ -n "$CHECKS" ]; then archive_begin; fi
   tests
   if [ -n "$LIVE" ]; then
+    daemons_survived
     step "stopping services"
     stack_down
   fi

@@ -103,6 +103,17 @@ service_stop() {
   rm -f -- "$(service_dir "$name")/pid"
 }
 
+# services_ended: prints the names of the services that were started, and have ended by themselves.
+services_ended() {
+  local file name
+  for file in "${SERVICES_DIR:?}"/*/pid; do
+    [ -e "$file" ] || continue
+    name=${file%/pid}
+    name=${name##*/}
+    service_running "$name" || printf '%s\n' "$name"
+  done
+}
+
 # services_stop_all: stops every service below SERVICES_DIR.
 services_stop_all() {
   local file
