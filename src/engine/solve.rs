@@ -165,12 +165,12 @@ async fn request(
 ) -> Result<BTreeMap<String, String>, SolveFailure> {
     let mut control = connection.control();
     let ids = sessions.ids();
-    let outer = control.solve(wire::solve_request(spec, &ids));
+    // Hundreds of targets wait for it at the same time, and every future that contains it would have its size.
+    let mut outer = Box::pin(control.solve(wire::solve_request(spec, &ids)));
     if !spec.through_gateway {
         return ended(connection, outer.await).await;
     }
     let mut gateway = Gateway::new(connection, &spec.build_ref);
-    let mut outer = std::pin::pin!(outer);
     // If `Solve` returns before the gateway answers, the job failed, and its status is the most specific error.
     let asking = SolveRequest {
         // Otherwise, steps run only after the result was returned.

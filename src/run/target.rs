@@ -58,21 +58,22 @@ impl TargetRun {
         let shared = Arc::clone(&self.shared);
         let name = self.ready.planned.name.clone();
         let part = shared.links.part(&name);
-        let built = async {
+        // It is large, and `select!` would make room for it twice.
+        let mut built = Box::pin(async {
             match self.build(lowered).await {
                 Err(NotBuilt::Failed(failure)) => {
                     Err(shared.failed_or_skipped(&name, failure).await)
                 }
                 other => other,
             }
-        };
-        let ended = Box::pin(async {
+        });
+        let ended = async {
             tokio::select! {
-                result = built => result,
+                result = &mut built => result,
                 // The solve ends by itself when `halt` is cancelled. This ends what comes before or after the solve.
                 () = async { halt.cancelled().await; tokio::time::sleep(TARGET_CANCEL_TIMEOUT).await } => Err(cancelled()),
             }
-        });
+        };
         let result = match shared.after_failure {
             AfterFailure::StopAll => ended.await,
             AfterFailure::KeepGoing => unless_lost(&shared, &name, &halt, ended).await,
@@ -153,7 +154,7 @@ impl TargetRun {
                     shared: &self.shared,
                     halt: &self.halt,
                 };
-                self.published(publishing, &built, solved).await
+                Box::pin(self.published(publishing, &built, solved)).await
             }
             (result, _) => result.map(|solved| (solved, Settled::Whole)),
         };
@@ -248,9 +249,9 @@ impl TargetRun {
     ) -> Result<Solved, SolveFailure> {
         let (engine, halt) = (&self.shared.engine, &self.halt);
         let policies = &self.shared.policies;
-        policies
-            .check(&self.ready, engine, &sessions.target)
-            .await?;
+        // Few targets need it, and none while it builds.
+        let check = Box::pin(policies.check(&self.ready, engine, &sessions.target));
+        check.await?;
         let saved = self.saved.as_ref();
         let read = saved.and_then(|saved| SavedFiles::hook(saved, &spec.target, events));
         let mut hooks = JobHooks {

@@ -75,6 +75,7 @@ fn generate(dir: &Path) -> Result<Sources, Error> {
     let out = tempfile::tempdir().map_err(files(dir))?;
     tonic_prost_build::configure()
         .out_dir(out.path())
+        .codec_path("crate::codec::MessageCodec")
         // Maps keep one order, so that equal messages have equal bytes; data is shared, not copied.
         .btree_map(".")
         .bytes(".")

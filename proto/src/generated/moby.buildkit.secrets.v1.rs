@@ -111,7 +111,7 @@ pub mod secrets_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::MessageCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/moby.buildkit.secrets.v1.Secrets/GetSecret",
             );
@@ -250,7 +250,7 @@ pub mod secrets_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetSecretSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::MessageCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

@@ -500,7 +500,7 @@ pub mod llb_bridge_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::MessageCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/moby.buildkit.v1.frontend.LLBBridge/ResolveImageConfig",
             );
@@ -529,7 +529,7 @@ pub mod llb_bridge_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::MessageCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/moby.buildkit.v1.frontend.LLBBridge/ResolveSourceMeta",
             );
@@ -555,7 +555,7 @@ pub mod llb_bridge_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::MessageCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/moby.buildkit.v1.frontend.LLBBridge/Solve",
             );
@@ -579,7 +579,7 @@ pub mod llb_bridge_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::MessageCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/moby.buildkit.v1.frontend.LLBBridge/ReadFile",
             );
@@ -605,7 +605,7 @@ pub mod llb_bridge_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::MessageCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/moby.buildkit.v1.frontend.LLBBridge/ReadDir",
             );
@@ -631,7 +631,7 @@ pub mod llb_bridge_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::MessageCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/moby.buildkit.v1.frontend.LLBBridge/StatFile",
             );
@@ -657,7 +657,7 @@ pub mod llb_bridge_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::MessageCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/moby.buildkit.v1.frontend.LLBBridge/Evaluate",
             );
@@ -680,7 +680,7 @@ pub mod llb_bridge_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::MessageCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/moby.buildkit.v1.frontend.LLBBridge/Ping",
             );
@@ -701,7 +701,7 @@ pub mod llb_bridge_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::MessageCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/moby.buildkit.v1.frontend.LLBBridge/Return",
             );
@@ -727,7 +727,7 @@ pub mod llb_bridge_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::MessageCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/moby.buildkit.v1.frontend.LLBBridge/NewContainer",
             );
@@ -756,7 +756,7 @@ pub mod llb_bridge_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::MessageCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/moby.buildkit.v1.frontend.LLBBridge/ReleaseContainer",
             );
@@ -786,7 +786,7 @@ pub mod llb_bridge_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::MessageCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/moby.buildkit.v1.frontend.LLBBridge/ReadFileContainer",
             );
@@ -815,7 +815,7 @@ pub mod llb_bridge_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::MessageCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/moby.buildkit.v1.frontend.LLBBridge/ReadDirContainer",
             );
@@ -841,7 +841,7 @@ pub mod llb_bridge_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::MessageCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/moby.buildkit.v1.frontend.LLBBridge/Warn",
             );
@@ -1054,7 +1054,7 @@ pub mod llb_bridge_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ResolveImageConfigSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::MessageCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1099,7 +1099,7 @@ pub mod llb_bridge_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ResolveSourceMetaSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::MessageCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1142,7 +1142,7 @@ pub mod llb_bridge_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SolveSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::MessageCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1187,7 +1187,7 @@ pub mod llb_bridge_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReadFileSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::MessageCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1230,7 +1230,7 @@ pub mod llb_bridge_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReadDirSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::MessageCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1275,7 +1275,7 @@ pub mod llb_bridge_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = StatFileSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::MessageCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1320,7 +1320,7 @@ pub mod llb_bridge_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = EvaluateSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::MessageCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1363,7 +1363,7 @@ pub mod llb_bridge_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PingSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::MessageCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1406,7 +1406,7 @@ pub mod llb_bridge_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReturnSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::MessageCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1451,7 +1451,7 @@ pub mod llb_bridge_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = NewContainerSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::MessageCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1496,7 +1496,7 @@ pub mod llb_bridge_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReleaseContainerSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::MessageCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1541,7 +1541,7 @@ pub mod llb_bridge_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReadFileContainerSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::MessageCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1584,7 +1584,7 @@ pub mod llb_bridge_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReadDirContainerSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::MessageCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1627,7 +1627,7 @@ pub mod llb_bridge_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WarnSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::MessageCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

@@ -140,7 +140,7 @@ pub mod policy_verifier_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::MessageCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/moby.buildkit.v1.sourcepolicy.policysession.PolicyVerifier/CheckPolicy",
             );
@@ -284,7 +284,7 @@ pub mod policy_verifier_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CheckPolicySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::MessageCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

@@ -130,7 +130,7 @@ pub mod exporter_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::MessageCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/moby.exporter.v1.Exporter/FindExporters",
             );
@@ -154,7 +154,7 @@ pub mod exporter_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::MessageCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/moby.exporter.v1.Exporter/FinalizeExport",
             );
@@ -300,7 +300,7 @@ pub mod exporter_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = FindExportersSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::MessageCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -345,7 +345,7 @@ pub mod exporter_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = FinalizeExportSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::MessageCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
