@@ -76,6 +76,40 @@ pub(super) fn mtime_nanos(stat: &Stat) -> i64 {
         .wrapping_add(wide(stat.st_mtime_nsec))
 }
 
+/// Returns the time of the last change of the content or of the metadata, in nanoseconds since the epoch.
+pub(super) fn ctime_nanos(stat: &Stat) -> i64 {
+    wide::<i64>(stat.st_ctime)
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(wide(stat.st_ctime_nsec))
+}
+
+/// What tells whether a file has changed between two looks at it. Programs can set the modification time; the kernel alone sets the
+/// time of the last change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileState {
+    /// The size in bytes.
+    pub(crate) size: i64,
+    /// The modification time in nanoseconds since the epoch.
+    pub(crate) modified: i64,
+    /// The time of the last change of the content or of the metadata, in nanoseconds since the epoch.
+    pub(crate) changed: i64,
+}
+
+impl FileState {
+    pub(super) fn new(stat: &Stat) -> Self {
+        Self {
+            size: wide(stat.st_size),
+            modified: mtime_nanos(stat),
+            changed: ctime_nanos(stat),
+        }
+    }
+
+    /// The state of the open `file` now.
+    pub(crate) fn of(file: &std::fs::File) -> std::io::Result<Self> {
+        Ok(Self::new(&rustix::fs::fstat(file)?))
+    }
+}
+
 /// Returns the major and minor device number, split as Go splits them.
 pub(super) fn device(stat: &Stat) -> (i64, i64) {
     let dev: u64 = wide(stat.st_rdev);

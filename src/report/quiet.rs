@@ -37,7 +37,7 @@ impl View for Quiet {
         for warning in model
             .notices()
             .iter()
-            .filter(|notice| view::concerns_cache(notice))
+            .filter(|notice| view::concerns_result(notice))
         {
             out.write_all(diag::render(warning, &sources, self.style).as_bytes())?;
         }

@@ -7,6 +7,7 @@ use super::frame::target_names;
 use super::model::{Model, Row, State, TargetModel, TargetState, Warning};
 use super::style::{Look, StyledLine, TextRole};
 use super::{clipped, format, signs, text};
+use crate::diag::Diagnostic;
 use crate::outcome::{ExportedCache, Outcome, TargetFacts, TargetOutcome};
 
 /// If there are more targets than this, each gets only one line.
@@ -64,6 +65,7 @@ pub(crate) fn lines(
     }
     lines.push(whole(model, outcome, built));
     lines.extend(clipped_steps(model, columns));
+    lines.extend(changed_contexts(model, columns));
     if built == outcome.targets.len() {
         lines.extend(slowest(model, columns));
         lines.extend(warnings(model, columns));
@@ -270,6 +272,21 @@ fn slowest(model: &Model, columns: usize) -> Vec<StyledLine> {
         left.with_right(right, columns)
     };
     rows.enumerate().map(line).collect()
+}
+
+/// Returns a line for each directory that changed while it was sent. The warnings themselves have been shown; these lines keep a
+/// success from looking better than it is.
+fn changed_contexts(model: &Model, columns: usize) -> Vec<StyledLine> {
+    let changed = model
+        .notices()
+        .iter()
+        .filter(|notice| notice.code == "run::context-changed");
+    let line = |notice: &Diagnostic| {
+        StyledLine::new()
+            .with(TextRole::Warning, format!("  {}", notice.message))
+            .fit(columns)
+    };
+    changed.take(MAX_WARNINGS).map(line).collect()
 }
 
 /// Returns the lines of the frontend's warnings.

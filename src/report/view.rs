@@ -31,9 +31,11 @@ pub(super) trait View: Send {
     fn close(&mut self, model: &Model, now: Duration, out: Out<'_>) -> io::Result<()>;
 }
 
-/// Whether a warning is about a cache. Every view shows these, because they explain a build that is slow.
-pub(super) fn concerns_cache(notice: &Diagnostic) -> bool {
-    const CODES: [&str; 5] = [
+/// Whether a warning is about the result, or about a cache. Every view shows these: they say that an image may not be what it should
+/// be, or explain a build that is slow.
+pub(super) fn concerns_result(notice: &Diagnostic) -> bool {
+    const CODES: [&str; 6] = [
+        "run::context-changed",
         "run::cache-export",
         "run::cache-import",
         "run::cache-salvage",

@@ -124,6 +124,13 @@ impl BuildNodes {
         }
     }
 
+    /// Warns of the directories that changed while they were sent to the nodes.
+    pub(super) fn warn_of_changes(&self) {
+        for node in self.all() {
+            node.shared.directories.warn_of_changes();
+        }
+    }
+
     fn abandon_links(&self) {
         self.all().for_each(|node| node.shared.links.abandon());
     }

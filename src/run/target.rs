@@ -142,6 +142,7 @@ impl TargetRun {
             failure = served.failed() => Err(transfer(&failure)),
             reason = secrets.failed() => Err(SolveFailure::new(FailureKind::Build, reason)),
         };
+        directories.note_changes(&spec.target, &served);
         let result = match (result, publishing.zip(first)) {
             (Ok(solved), Some(((publishing, publication), first))) => {
                 let built = BuiltTarget {

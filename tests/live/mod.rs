@@ -15,6 +15,7 @@ mod cache_requests;
 mod call;
 mod canary;
 mod context;
+mod context_changes;
 mod contract;
 mod copies;
 mod credentials;

@@ -76,6 +76,10 @@ pub struct Entry<'a> {
     pub(crate) size: i64,
     /// The modification time in nanoseconds since the epoch.
     pub(crate) mtime: i64,
+    /// When the content or the metadata changed last, in nanoseconds since the epoch. 0 for a file in memory.
+    pub(crate) ctime: i64,
+    /// The number of its inode. 0 for a file in memory.
+    pub(crate) inode: u64,
     /// Which file it is another name of, or where it points to as a symbolic link.
     pub(crate) link: LinkTarget<'a>,
     /// The major and minor number of a device; 0 for everything else.

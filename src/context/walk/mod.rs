@@ -269,6 +269,8 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
             mode: stat::go_mode(wide(stat.st_mode)) & !stat::mode::SOCKET,
             size: if is_dir { 0 } else { wide(stat.st_size) },
             mtime: stat::mtime_nanos(stat),
+            ctime: stat::ctime_nanos(stat),
+            inode: wide(stat.st_ino),
             link,
             device: match file_type {
                 FileType::BlockDevice | FileType::CharacterDevice => stat::device(stat),

@@ -6,6 +6,7 @@
 //! the image. So a separate session is used only if it saves much. If targets read different parts of a directory, one
 //! transfer serves all of them: see `rehearse`.
 
+mod changes;
 mod crowds;
 mod group;
 mod overlap;
@@ -27,10 +28,11 @@ use crate::engine::session::filesync::{FileSync, ServedDirectory, TransferFailur
 use crate::engine::session::shared::ShareKey;
 use crate::engine::session::{Session, SharedSessions};
 use crate::engine::spec::{LocalName, MainContext, SharedInputs, SolveSpec};
-use crate::event::EventSink;
+use crate::event::{EventKind, EventSink};
 use crate::plan::{PlannedTarget, TargetGraph};
 use crate::types::TargetName;
 use crate::types::blocking::unblock;
+use changes::ContextChanges;
 use crowds::Crowd;
 use group::{ReadFilter, ignore_file};
 pub(super) use rehearse::Rehearsed;
@@ -52,6 +54,8 @@ pub(super) struct Directories {
     crowds: Vec<Crowd>,
     /// The transfers that targets share. Empty until it is known.
     shared_reads: OnceLock<HashMap<TargetName, SharedRead>>,
+    /// What changed while it was sent.
+    changes: ContextChanges,
     /// The working directory, without links. Everything in it may be read.
     base: PathBuf,
 }
@@ -123,6 +127,7 @@ impl Directories {
             apart: HashSet::new(),
             crowds: Vec::new(),
             shared_reads: OnceLock::new(),
+            changes: ContextChanges::default(),
             base,
         }
     }
@@ -138,6 +143,7 @@ impl Directories {
             apart: self.apart.clone(),
             crowds: Vec::new(),
             shared_reads: self.shared_reads.clone(),
+            changes: ContextChanges::default(),
             base: self.base.clone(),
         }
     }
@@ -347,6 +353,19 @@ impl Directories {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || FileSync::with_compression(vec![dir], self.events.clone(), self.compress);
         services.entry(key.clone()).or_insert_with(make).clone()
+    }
+
+    /// Notes which files of `target`, which were sent through `served`, changed meanwhile. Call this when its solve has ended.
+    pub(super) fn note_changes(&self, target: &TargetName, served: &Served) {
+        self.changes.note(target, &served.services);
+    }
+
+    /// Warns of the directories that changed while they were sent. Call this when all targets have ended.
+    pub(super) fn warn_of_changes(&self) {
+        for warning in self.changes.warnings() {
+            tracing::warn!(message = %warning.message, "context changed");
+            self.events.send(EventKind::Notice(warning));
+        }
     }
 
     /// Closes all separate sessions. Call this when every solve has ended.

@@ -16,6 +16,7 @@ mod transfer;
 mod wire;
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -27,7 +28,7 @@ use tonic::codec::{Codec as _, Streaming};
 use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
 
-pub use progress::{TransferState, TransferSummary};
+pub use progress::{ChangedFiles, TransferState, TransferSummary};
 
 pub(crate) use progress::TransferFailure;
 pub(crate) use source::LocalSource;
@@ -106,6 +107,19 @@ impl FileSync {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         records.iter().map(|record| record.summary()).collect()
+    }
+
+    /// The files that changed during the transfers so far, by directory.
+    pub(crate) fn changed(&self) -> Vec<(PathBuf, ChangedFiles)> {
+        let records = self
+            .0
+            .records
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        records
+            .iter()
+            .filter_map(|record| record.changes())
+            .collect()
     }
 
     /// The first transfer that failed on this side, if any.

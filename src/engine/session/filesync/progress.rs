@@ -57,8 +57,20 @@ pub struct TransferSummary {
     pub bytes: u64,
     /// The first files whose content was sent.
     pub first_files: Vec<String>,
+    /// The files that have changed since they were listed, or while they were read.
+    pub changed: ChangedFiles,
     /// The transfer's state.
     pub state: TransferState,
+}
+
+/// The files of a transfer that have changed since they were listed, or while they were read: what was sent may be partly old and
+/// partly new, or not fit to the other files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChangedFiles {
+    /// The number of files.
+    pub count: u64,
+    /// The first of them, by path in the directory.
+    pub first: Vec<String>,
 }
 
 /// The most file names that a summary keeps.
@@ -79,7 +91,14 @@ pub(super) struct TransferRecord {
     entries: AtomicU64,
     files: AtomicU64,
     bytes: AtomicU64,
-    rest: Mutex<(Vec<String>, TransferState)>,
+    rest: Mutex<Rest>,
+}
+
+#[derive(Debug)]
+struct Rest {
+    first_files: Vec<String>,
+    changed: ChangedFiles,
+    state: TransferState,
 }
 
 impl TransferRecord {
@@ -103,11 +122,15 @@ impl TransferRecord {
             entries: AtomicU64::new(0),
             files: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
-            rest: Mutex::new((Vec::new(), TransferState::Running)),
+            rest: Mutex::new(Rest {
+                first_files: Vec::new(),
+                changed: ChangedFiles::default(),
+                state: TransferState::Running,
+            }),
         }
     }
 
-    fn rest(&self) -> std::sync::MutexGuard<'_, (Vec<String>, TransferState)> {
+    fn rest(&self) -> std::sync::MutexGuard<'_, Rest> {
         self.rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -119,8 +142,25 @@ impl TransferRecord {
         let before = self.files.fetch_add(1, Ordering::Relaxed);
         if before < FIRST_FILES as u64 {
             let path = String::from_utf8_lossy(path).into_owned();
-            self.rest().0.push(path);
+            self.rest().first_files.push(path);
         }
+    }
+
+    /// Notes that the file at `path` has changed since it was listed, or while it was read.
+    pub(super) fn changed(&self, path: &[u8]) {
+        let changed = &mut self.rest().changed;
+        changed.count += 1;
+        if changed.first.len() < FIRST_FILES {
+            changed
+                .first
+                .push(String::from_utf8_lossy(path).into_owned());
+        }
+    }
+
+    /// The directory and what has changed in it, if anything has.
+    pub(super) fn changes(&self) -> Option<(PathBuf, ChangedFiles)> {
+        let changed = self.rest().changed.clone();
+        (changed.count > 0).then(|| (self.dir.clone(), changed))
     }
 
     pub(super) fn sent(&self, bytes: u64) {
@@ -129,14 +169,14 @@ impl TransferRecord {
 
     /// Sets the final state. Only the first call counts.
     pub(super) fn end(&self, state: TransferState) {
-        let current = &mut self.rest().1;
+        let current = &mut self.rest().state;
         if *current == TransferState::Running {
             *current = state;
         }
     }
 
     pub(super) fn summary(&self) -> TransferSummary {
-        let (first_files, state) = self.rest().clone();
+        let rest = self.rest();
         TransferSummary {
             id: self.id,
             local: self.local.clone(),
@@ -145,8 +185,9 @@ impl TransferRecord {
             entries: self.entries.load(Ordering::Relaxed),
             files: self.files.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
-            first_files,
-            state,
+            first_files: rest.first_files.clone(),
+            changed: rest.changed.clone(),
+            state: rest.state.clone(),
         }
     }
 
@@ -214,7 +255,7 @@ impl Drop for Teller {
             ..self.record.event()
         };
         let (entries, files, bytes) = (event.entries, event.files, event.bytes);
-        match &self.record.rest().1 {
+        match &self.record.rest().state {
             TransferState::Failed(reason) => {
                 tracing::warn!(entries, files, bytes, %reason, "transfer failed");
             }

@@ -8,6 +8,7 @@ use super::body::Part;
 use super::source::FileContent;
 use super::transfer::{SendError, Shared};
 use super::{table, wire};
+use crate::context::stat::FileState;
 
 /// The most content in one message, in bytes. The daemon's cost is per message, ours per buffer; larger messages help
 /// neither side.
@@ -53,11 +54,11 @@ impl Reader<'_> {
 
     /// Sends the content of one file, and the end marker after it.
     fn send(&mut self, id: u32, content: table::EntryContent) -> Result<(), SendError> {
-        if let table::EntryContent::File(size) = content {
+        if let table::EntryContent::File(listed) = content {
             self.shared.table().path(id, &mut self.path);
             self.shared.record.file(&self.path);
             match self.shared.source()?.content(&self.path) {
-                Ok(FileContent::File(file)) => self.file(id, size, &file)?,
+                Ok(FileContent::File(file)) => self.file(id, listed, &file)?,
                 Ok(FileContent::Memory(content)) => {
                     for chunk in content.chunks(CHUNK) {
                         self.chunk(id, chunk.len(), |buffer| {
@@ -76,31 +77,58 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Sends the content of an open file. `told` is the size in the list. If the file has grown since, all of it is
-    /// sent; if it has shrunk, the transfer fails.
-    fn file(&mut self, id: u32, told: u64, file: &std::fs::File) -> Result<(), SendError> {
-        let size = file
-            .metadata()
-            .map_err(|source| self.failed("read", source))?
-            .len();
+    /// Sends the content of an open file, and notes it if the file has changed since it was listed, or while it is read. If it has
+    /// grown, all of it is sent; if it has shrunk, the transfer fails.
+    fn file(
+        &mut self,
+        id: u32,
+        listed: table::ListedFile,
+        file: &std::fs::File,
+    ) -> Result<(), SendError> {
+        let before = FileState::of(file).map_err(|source| self.failed("read", source))?;
+        let size = self.content(id, file, before)?;
+        if size < listed.size {
+            return Err(self.shrank());
+        }
+        let after = FileState::of(file).map_err(|source| self.failed("read", source))?;
+        if before.changed != listed.changed || before != after {
+            self.shared.record.changed(&self.path);
+        }
+        Ok(())
+    }
+
+    /// Sends the content of an open file that is in the state `before`. Returns the size that the state has.
+    fn content(
+        &mut self,
+        id: u32,
+        file: &std::fs::File,
+        before: FileState,
+    ) -> Result<u64, SendError> {
+        let size = u64::try_from(before.size).unwrap_or_default();
         let mut left = size;
+        while left > 0 {
+            let len = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK);
+            let mut chunk = file.take(len as u64);
+            self.chunk(id, len, |buffer| chunk.read_to_end(buffer).map(drop))?;
+            left -= len as u64;
+        }
+        // The file may have grown. Send what it has now, as fsutil's sender does, but do not race against a program that appends all
+        // the time. If the size has not changed, anything that there is beyond it is sent: some file systems report wrong sizes.
+        let now = FileState::of(file).map_err(|source| self.failed("read", source))?;
+        let mut room = match u64::try_from(now.size.saturating_sub(before.size)) {
+            Ok(0) | Err(_) => u64::MAX,
+            Ok(more) => more,
+        };
         let mut grown = Vec::new();
         loop {
-            let len = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK);
-            if len > 0 {
-                let mut chunk = file.take(len as u64);
-                self.chunk(id, len, |buffer| chunk.read_to_end(buffer).map(drop))?;
-                left -= len as u64;
-                continue;
-            }
-            // The file may have grown. Send what it has now, as fsutil's sender does.
             grown.clear();
-            let mut rest = file.take(CHUNK as u64);
+            let mut rest = file.take(room.min(CHUNK as u64));
             rest.read_to_end(&mut grown)
                 .map_err(|source| self.failed("read", source))?;
             if grown.is_empty() {
                 break;
             }
+            room -= grown.len() as u64;
             let more = std::mem::take(&mut grown);
             self.chunk(id, more.len(), |buffer| {
                 buffer.extend_from_slice(&more);
@@ -108,10 +136,7 @@ impl Reader<'_> {
             })?;
             grown = more;
         }
-        if size < told {
-            return Err(self.shrank());
-        }
-        Ok(())
+        Ok(size)
     }
 
     /// Sends one message with `len` bytes, which `fill` appends to the buffer.

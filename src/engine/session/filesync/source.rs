@@ -133,6 +133,8 @@ fn walk_files(
             mode: 0o644,
             size: i64::try_from(content.len()).unwrap_or(i64::MAX),
             mtime: 0,
+            ctime: 0,
+            inode: 0,
             link: LinkTarget::None,
             device: (0, 0),
             xattrs: &xattrs,

@@ -25,10 +25,19 @@ pub(super) enum EntryContent {
     Never,
     /// Empty: the entry is a socket, which is listed as a regular file.
     Empty,
-    /// A file of this many bytes, according to the list that the daemon received.
-    File(u64),
+    /// A file that is in this state, according to the list that the daemon received.
+    File(ListedFile),
     /// The content has been requested; it must not be requested again.
     Asked,
+}
+
+/// What the list says of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ListedFile {
+    /// The size in bytes.
+    pub(super) size: u64,
+    /// When the content or the metadata changed last, in nanoseconds since the epoch.
+    pub(super) changed: i64,
 }
 
 /// There are more entries, or more bytes of names, than 32-bit numbers can count.
@@ -106,6 +115,11 @@ impl Table {
 mod tests {
     use super::*;
 
+    const FILE: EntryContent = EntryContent::File(ListedFile {
+        size: 3,
+        changed: 0,
+    });
+
     #[test]
     fn paths_are_built_from_names() {
         let mut table = Table::default();
@@ -116,9 +130,7 @@ mod tests {
             (Some(0), "d"),
             (None, "e"),
         ] {
-            table
-                .push(parent, name.as_bytes(), EntryContent::File(1))
-                .unwrap();
+            table.push(parent, name.as_bytes(), FILE).unwrap();
         }
         let mut path = Vec::new();
         for (id, expected) in [(0, "a"), (1, "a/b"), (2, "a/b/c"), (3, "a/d"), (4, "e")] {
@@ -131,9 +143,9 @@ mod tests {
     fn content_can_be_requested_once_and_only_from_files_that_have_it() {
         let mut table = Table::default();
         table.push(None, b"dir", EntryContent::Never).unwrap();
-        table.push(Some(0), b"file", EntryContent::File(3)).unwrap();
+        table.push(Some(0), b"file", FILE).unwrap();
         assert_eq!(table.ask(0), None);
-        assert_eq!(table.ask(1), Some(EntryContent::File(3)));
+        assert_eq!(table.ask(1), Some(FILE));
         assert_eq!(table.ask(1), None);
         assert_eq!(table.ask(2), None);
     }

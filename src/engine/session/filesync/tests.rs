@@ -272,6 +272,61 @@ async fn a_file_that_vanished_or_changed_its_type_fails_the_transfer() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_change_after_the_list_are_noted_and_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    for name in [
+        "appended",
+        "mode",
+        "old",
+        "overwritten",
+        "replaced",
+        "unread",
+    ] {
+        std::fs::write(path(name), "123").unwrap();
+    }
+    // Changed before the list: this is not a change while it is read.
+    std::fs::write(path("old"), "456").unwrap();
+    let service = FileSync::new(context(dir.path()), EventSink::none());
+    let mut daemon = Daemon::open(&service, "context").await;
+    let names: Vec<Bytes> = daemon.list().await.into_iter().map(|s| s.path).collect();
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    std::fs::write(path("appended"), "12345").unwrap();
+    std::fs::write(path("overwritten"), "321").unwrap();
+    std::fs::write(path("unread"), "321").unwrap();
+    std::fs::write(path("new"), "xyz").unwrap();
+    std::fs::rename(path("new"), path("replaced")).unwrap();
+    std::fs::set_permissions(
+        path("mode"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o600),
+    )
+    .unwrap();
+    for (name, content) in [
+        ("appended", "12345"),
+        ("mode", "123"),
+        ("old", "456"),
+        ("overwritten", "321"),
+        ("replaced", "xyz"),
+    ] {
+        let id = names.iter().position(|listed| *listed == name).unwrap();
+        daemon.request(id.try_into().unwrap()).await;
+        assert_eq!(daemon.packet().await.data, content);
+        assert!(daemon.packet().await.data.is_empty());
+    }
+    daemon.finish().await;
+    until(|| service.transfers()[0].state == TransferState::Complete).await;
+    let [(directory, changed)] = &service.changed()[..] else {
+        panic!("one transfer")
+    };
+    assert_eq!((&**directory, changed.count), (dir.path(), 4));
+    assert_eq!(
+        changed.first,
+        ["appended", "mode", "overwritten", "replaced"]
+    );
+    assert_eq!(service.failure(), None);
+}
+
 // Reading address 0 of a process's memory fails with EIO; reading a file of a process that has ended fails with
 // ESRCH.
 #[cfg(target_os = "linux")]

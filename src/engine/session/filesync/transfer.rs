@@ -22,7 +22,7 @@ use super::body::{Part, TransferBody};
 use super::progress::{FailureSlot, Teller, TransferRecord, TransferState};
 use super::queue::SendQueue;
 use super::source::{LocalSource, Source};
-use super::table::{EntryContent, Table, TooMany};
+use super::table::{EntryContent, ListedFile, Table, TooMany};
 use super::{reader, wire};
 use crate::context::{ContextError, Entry, FilterSpec, LinkTarget};
 use crate::event::EventSink;
@@ -377,7 +377,10 @@ impl List<'_> {
 fn content(entry: &Entry<'_>) -> EntryContent {
     use crate::context::stat::mode;
     if entry.has_content {
-        EntryContent::File(entry.size.try_into().unwrap_or_default())
+        EntryContent::File(ListedFile {
+            size: entry.size.try_into().unwrap_or_default(),
+            changed: entry.ctime,
+        })
     } else if entry.mode & mode::KIND == 0 && entry.link == LinkTarget::None {
         EntryContent::Empty
     } else {

@@ -231,6 +231,8 @@ mod tests {
             mode: 0x8420_01ff,
             size: i64::MAX,
             mtime: -1,
+            ctime: 0,
+            inode: 0,
             link: LinkTarget::None,
             device: (1, 3),
             xattrs: &xattrs,
