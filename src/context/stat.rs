@@ -19,6 +19,9 @@ pub(crate) mod mode {
     /// A character device; always set together with [`DEVICE`].
     pub(crate) const CHAR_DEVICE: u32 = 1 << 21;
     pub(crate) const STICKY: u32 = 1 << 20;
+    /// A temporary file. No system that BuildKit runs on has such files, so a listed file with this bit differs from every file of the
+    /// builder's copy, and the builder asks for it. Nothing else reads the bit: it is in no mode that is set and in no digest.
+    pub(crate) const TEMPORARY: u32 = 1 << 28;
     /// Neither a regular file nor one of the types above.
     pub(crate) const IRREGULAR: u32 = 1 << 19;
     /// Read, write and execute for owner, group and others.

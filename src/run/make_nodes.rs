@@ -25,10 +25,12 @@ use super::slots::Slots;
 use super::uploads::{BlobPlaces, Uploader};
 use super::{BuildWishes, Prepared, Ready, dockerfile_urls, node};
 use crate::builder::{Chosen, ChosenBuilder, Notice};
+use crate::context::SentRecords;
 use crate::credential::Provider;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::engine::session::SharedSessions;
 use crate::engine::session::export::SpecialPolicy;
+use crate::engine::session::filesync::TransferRules;
 use crate::engine::{Capabilities, Engine};
 use crate::event::EventSink;
 use crate::files::Resolver;
@@ -83,6 +85,7 @@ pub(super) async fn nodes(
         blobs: Arc::default(),
         publishing: Arc::default(),
         halt: CancellationToken::new(),
+        sent: Arc::new(SentRecords::new(environment, &machine, parts.clock.clone())),
         machine,
         aws,
     };
@@ -114,6 +117,8 @@ struct RunShared {
     halt: CancellationToken,
     /// The id of this machine.
     machine: String,
+    /// What this machine has sent in earlier runs.
+    sent: Arc<SentRecords>,
     aws: AwsKeys,
 }
 
@@ -153,7 +158,11 @@ async fn build_node(
     let capabilities = capabilities.map_err(|failure| unreachable(&failure))?;
     let docker = docker?;
     let base = prepared.paths.base();
-    let mut directories = Directories::new(sessions, (*events).clone(), compress, base).await;
+    let rules = TransferRules {
+        compress,
+        sent: Some(Arc::clone(&run.sent)),
+    };
+    let mut directories = Directories::new(sessions, (*events).clone(), rules, base).await;
     directories.expect(&targets).await;
     let names = targets.iter().map(|ready| ready.planned.name.clone());
     let graph = prepared.graph.of_targets(&names.collect());

@@ -1,12 +1,16 @@
 //! Contexts that change: while they are read, and between two runs without a trace in size and modification time.
 
+use std::fs::FileTimes;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use super::cache::succeeds;
 use crate::support::bakers::{Baker, Bakers};
+use crate::support::buildkitd::Buildkitd;
+use crate::support::layout;
 use crate::support::project::TestProject;
 
 const DEFINITION: &str = r#"
@@ -89,4 +93,97 @@ fn a_file_that_grows_while_it_is_sent_is_reported_in_every_view_and_a_quiet_cont
         let there = std::fs::read(project.path().join("ctx/app.log")).unwrap();
         assert!(sent == there);
     }
+}
+
+/// What `cp -p`, archives and generators of reproducible files do: the modification time stays.
+fn write_with_old_time(path: &Path, content: &str) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, content).unwrap();
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    file.set_times(FileTimes::new().set_modified(old)).unwrap();
+}
+
+fn built(project: &TestProject, name: &str) -> String {
+    std::fs::read_to_string(project.path().join("out/a").join(name)).unwrap()
+}
+
+#[test]
+#[ignore = "needs live peers"]
+fn content_of_equal_size_and_time_is_sent_again_and_buildx_uses_the_old() {
+    let bakers = Bakers::on_the_shared_daemon();
+    for baker in Baker::ALL {
+        let project = project(&bakers).file("ctx/plain", "plain");
+        let file = project.path().join("ctx/sub/file");
+        for content in ["one", "two", "six", "one"] {
+            write_with_old_time(&file, content);
+            let _ = succeeds(bakers.bake(baker, &project, &["a"]));
+            let expected = match baker {
+                Baker::Rbake => content,
+                Baker::Buildx => "one",
+            };
+            assert_eq!(built(&project, "sub/file"), expected, "{baker:?}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs live peers"]
+fn a_directory_that_takes_the_place_of_another_and_names_of_one_file_are_never_old() {
+    let bakers = Bakers::on_the_shared_daemon();
+    let project = project(&bakers);
+    let path = |name: &str| project.path().join(name);
+    write_with_old_time(&path("ctx/tree/file"), "one");
+    write_with_old_time(&path("next/file"), "two");
+    write_with_old_time(&path("ctx/names/a"), "one");
+    std::fs::hard_link(path("ctx/names/a"), path("ctx/names/b")).unwrap();
+    let _ = succeeds(project.rbake(&["a"]));
+    std::fs::rename(path("ctx/tree"), path("aside")).unwrap();
+    std::fs::rename(path("next"), path("ctx/tree")).unwrap();
+    write_with_old_time(&path("ctx/names/a"), "two");
+    let _ = succeeds(project.rbake(&["a"]));
+    for name in ["tree/file", "names/a", "names/b"] {
+        assert_eq!(built(&project, name), "two", "{name}");
+    }
+}
+
+// Files that are told anew change nothing else: the steps stay in the cache, and the image is that of a builder that has never seen the
+// directory.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn files_that_are_told_anew_do_not_change_caches_or_images() {
+    let bakers = Bakers::on_the_shared_daemon();
+    let project = TestProject::new()
+        .file("Dockerfile", "FROM scratch\nCOPY . /\n")
+        .file(".dockerignore", "*.tar\nDockerfile\ndocker-bake.hcl\n")
+        .file(
+            "docker-bake.hcl",
+            "target \"default\" {\n  args = { SOURCE_DATE_EPOCH = \"0\" }\n  output = [\"type=oci,dest=image.tar\"]\n}\n",
+        )
+        .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1");
+    let large = "x".repeat(3 << 20);
+    write_with_old_time(&project.path().join("large"), &large);
+    write_with_old_time(&project.path().join("sub/small"), "small");
+    let image = |baker, bakers: &Bakers| {
+        let output = succeeds(bakers.bake(baker, &project, &[]));
+        let dir = tempfile::tempdir().unwrap();
+        layout::unpack(&project.path().join("image.tar"), dir.path());
+        (layout::described(dir.path()), output)
+    };
+    let (first, _) = image(Baker::Rbake, &bakers);
+    // Their times of the last change are new. The second run has sent more than the directory has, so the third begins anew.
+    write_with_old_time(&project.path().join("large"), &large);
+    write_with_old_time(&project.path().join("sub/small"), "small");
+    for _ in 0..3 {
+        let (again, output) = image(Baker::Rbake, &bakers);
+        assert_eq!(first, again);
+        assert!(output.stderr.contains("CACHED"), "{output}");
+    }
+    let empty = Buildkitd::start(&[]).await;
+    let elsewhere = Bakers::on(&empty.endpoint().to_string());
+    assert_eq!(first, image(Baker::Buildx, &elsewhere).0);
+    let records = project.home().join(".local/state/rbake/sent");
+    let record = std::fs::read_dir(records).unwrap().next().unwrap().unwrap();
+    let record = std::fs::read_to_string(record.path()).unwrap();
+    assert!(!record.contains("\ngeneration 0\n"), "{record}");
 }

@@ -61,10 +61,9 @@ impl ContextError {
 }
 
 /// One file, directory or link of the context, as the walk reports it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
     /// Its number among the entries of this walk, from 0.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests read it"))]
     pub(crate) id: u32,
     /// The id of its directory, or `None` if it is in the root.
     pub(crate) parent: Option<u32>,
@@ -143,6 +142,11 @@ impl Context {
             given: path.to_owned(),
             real: path.to_owned(),
         })
+    }
+
+    /// The number of the directory's inode.
+    pub(crate) fn inode(&self) -> io::Result<u64> {
+        Ok(wide(rustix::fs::fstat(&self.root)?.st_ino))
     }
 
     /// Returns the path as the user gave it.

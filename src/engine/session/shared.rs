@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::{Attachable, Session, SessionBuilder, SessionError};
+use crate::context::Generation;
 use crate::engine::connection::Connection;
 use crate::engine::id::SessionId;
 use crate::engine::spec::LocalName;
@@ -30,8 +31,9 @@ pub(crate) struct ShareKey {
 }
 
 impl ShareKey {
-    /// The key under which the daemon finds, in later runs, what this machine (`node`) has transferred.
-    pub(crate) fn shared_key(&self, node: &str) -> String {
+    /// The key under which the daemon finds, in later runs, what this machine (`node`) has transferred. `generations` are those of the
+    /// directories that the session serves; the daemon finds nothing that was transferred in earlier ones.
+    pub(crate) fn shared_key(&self, node: &str, generations: &[Generation]) -> String {
         let mut hash = Sha256::new();
         for part in [
             node.as_bytes(),
@@ -40,6 +42,11 @@ impl ShareKey {
         ] {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
+        }
+        if !generations.iter().all(|generation| generation.is_first()) {
+            for generation in generations {
+                hash.update(generation.bytes());
+            }
         }
         hex::encode(&hash.finalize()[..16])
     }
@@ -66,14 +73,15 @@ impl SharedSessions {
     }
 
     /// The key under which the daemon finds what this machine has transferred for `key`.
-    pub(crate) fn shared_key(&self, key: &ShareKey) -> String {
-        key.shared_key(&self.node)
+    pub(crate) fn shared_key(&self, key: &ShareKey, generations: &[Generation]) -> String {
+        key.shared_key(&self.node, generations)
     }
 
     /// The session for `key`. Opens it with `attachable` if this is the first request for it.
     pub(crate) async fn get(
         &self,
         key: &ShareKey,
+        generations: &[Generation],
         attachable: impl FnOnce() -> Arc<dyn Attachable>,
     ) -> Result<Arc<Session>, SessionError> {
         // The lock is not held while a session opens, so that other sessions can open at the same time.
@@ -81,7 +89,7 @@ impl SharedSessions {
         let session = slot
             .get_or_try_init(|| async {
                 SessionBuilder::new(SessionId::new())
-                    .shared_key(key.shared_key(&self.node))
+                    .shared_key(key.shared_key(&self.node, generations))
                     .attach(attachable())
                     .open(&self.connection)
                     .await
@@ -120,10 +128,16 @@ mod tests {
 
     #[test]
     fn keys_differ_by_machine_directory_and_group() {
-        let one = key("/a", "b").shared_key("n");
-        assert_eq!(one, key("/a", "b").shared_key("n"));
-        assert_ne!(one, key("/ab", "").shared_key("n"));
-        assert_ne!(one, key("/a", "c").shared_key("n"));
-        assert_ne!(one, key("/a", "b").shared_key("m"));
+        let one = key("/a", "b").shared_key("n", &[]);
+        assert_eq!(one, key("/a", "b").shared_key("n", &[]));
+        assert_ne!(one, key("/ab", "").shared_key("n", &[]));
+        assert_ne!(one, key("/a", "c").shared_key("n", &[]));
+        assert_ne!(one, key("/a", "b").shared_key("m", &[]));
+        let [first, later, last] = [0, 1, 2].map(Generation::of);
+        assert_eq!(one, key("/a", "b").shared_key("n", &[first, first]));
+        let of_later = key("/a", "b").shared_key("n", &[first, later]);
+        assert_ne!(one, of_later);
+        assert_ne!(of_later, key("/a", "b").shared_key("n", &[later, first]));
+        assert_ne!(of_later, key("/a", "b").shared_key("n", &[first, last]));
     }
 }

@@ -22,9 +22,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::Ready;
 use super::locate::{DockerfilePlace, NamedTree, SourceTree, TargetPlaces};
 use super::shared_context::SharedContext;
+use crate::context::Generation;
 use crate::engine::SessionError;
 use crate::engine::llb::LlbTree;
-use crate::engine::session::filesync::{FileSync, ServedDirectory, TransferFailure};
+use crate::engine::session::filesync::{FileSync, ServedDirectory, TransferFailure, TransferRules};
 use crate::engine::session::shared::ShareKey;
 use crate::engine::session::{Session, SharedSessions};
 use crate::engine::spec::{LocalName, MainContext, SharedInputs, SolveSpec};
@@ -46,8 +47,8 @@ pub(super) struct Directories {
     events: EventSink,
     /// The service of each separate session. It records what was transferred and whether that failed.
     services: Mutex<HashMap<ShareKey, FileSync>>,
-    /// Whether transfers are compressed: only if the builder is not on this machine.
-    compress: bool,
+    /// How directories are transferred. Compressed only if the builder is not on this machine.
+    rules: TransferRules,
     /// The directories that have a separate session.
     apart: HashSet<ShareKey>,
     /// The targets that may read parts of a directory in common.
@@ -113,7 +114,7 @@ impl Directories {
     pub(super) async fn new(
         sessions: SharedSessions,
         events: EventSink,
-        compress: bool,
+        rules: TransferRules,
         base: &Path,
     ) -> Self {
         // The paths of targets have no links, so this one must not have any, either.
@@ -123,7 +124,7 @@ impl Directories {
             sessions,
             events,
             services: Mutex::default(),
-            compress,
+            rules,
             apart: HashSet::new(),
             crowds: Vec::new(),
             shared_reads: OnceLock::new(),
@@ -139,7 +140,7 @@ impl Directories {
             sessions,
             events: EventSink::none(),
             services: Mutex::default(),
-            compress: self.compress,
+            rules: self.rules.clone(),
             apart: self.apart.clone(),
             crowds: Vec::new(),
             shared_reads: self.shared_reads.clone(),
@@ -252,13 +253,20 @@ impl Directories {
             .iter()
             .find(|wanted| !is_apart(wanted))
             .or(wanted.first());
-        let key = key.map(|(key, _)| self.sessions.shared_key(key));
+        let key = key.map(|(key, _)| key.clone());
+        let key = match key {
+            Some(key) => {
+                let generations = self.generations(wanted.iter().map(|(_, dir)| dir)).await;
+                Some(self.sessions.shared_key(&key, &generations))
+            }
+            None => None,
+        };
         // Frontends before version 1.7, and daemons before v0.13, do not know that a directory has a session of its own.
         // They ask the target's session.
         let dirs = wanted.into_iter().map(|(_, dir)| dir).collect();
         WantedDirectories {
             own: key.map(|key| {
-                let service = FileSync::with_compression(dirs, self.events.clone(), self.compress);
+                let service = FileSync::with_rules(dirs, self.events.clone(), self.rules.clone());
                 (service, key)
             }),
             apart,
@@ -338,20 +346,41 @@ impl Directories {
         key: ShareKey,
         dir: ServedDirectory,
     ) -> Result<(LocalName, Arc<Session>, FileSync), SessionError> {
+        let generations = self.generations([&dir]).await;
         let service = self.service(&key, dir);
         let attachable = service.clone();
         let session = self
             .sessions
-            .get(&key, move || Arc::new(attachable))
+            .get(&key, &generations, move || Arc::new(attachable))
             .await?;
         Ok((key.local, session, service))
+    }
+
+    /// The generations of the records of those of `directories` that are on disk.
+    async fn generations<'d>(
+        &self,
+        directories: impl IntoIterator<Item = &'d ServedDirectory>,
+    ) -> Vec<Generation> {
+        let Some(sent) = self.rules.sent.clone() else {
+            return Vec::new();
+        };
+        let paths = directories
+            .into_iter()
+            .map(|directory| directory.path().to_owned())
+            .filter(|path| !path.as_os_str().is_empty());
+        let paths: BTreeSet<PathBuf> = paths.collect();
+        unblock(move || {
+            let records = paths.iter().map(|path| sent.of(path));
+            records.map(|record| record.generation()).collect()
+        })
+        .await
     }
 
     /// Returns the service of a separate session. It is made only once, so that it knows all transfers of the
     /// session.
     fn service(&self, key: &ShareKey, dir: ServedDirectory) -> FileSync {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        let make = || FileSync::with_compression(vec![dir], self.events.clone(), self.compress);
+        let make = || FileSync::with_rules(vec![dir], self.events.clone(), self.rules.clone());
         services.entry(key.clone()).or_insert_with(make).clone()
     }
 

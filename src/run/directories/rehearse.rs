@@ -14,7 +14,7 @@ use super::crowds::{Crowd, is_simple};
 use super::shared_read::{SharedDockerfile, SharedRead, of_crowd, share_dockerfiles};
 use crate::builder::Notice;
 use crate::engine::llb::ContextRead;
-use crate::engine::session::filesync::{FileSync, ServedDirectory};
+use crate::engine::session::filesync::{FileSync, ServedDirectory, TransferRules};
 use crate::engine::session::{Auth, SessionBuilder};
 use crate::engine::spec::SolveSpec;
 use crate::engine::{RehearsedSolve, Session, SessionError, SessionId};
@@ -172,13 +172,13 @@ impl JobSessions {
             }
         }
         let connection = shared.engine.connection();
-        let compress = shared.directories.compress;
+        // Only Dockerfiles and ignore files are read, which are always sent whole.
+        let rules = TransferRules {
+            sent: None,
+            ..shared.directories.rules.clone()
+        };
         let files = |dirs: Vec<ServedDirectory>| {
-            Arc::new(FileSync::with_compression(
-                dirs,
-                EventSink::none(),
-                compress,
-            ))
+            Arc::new(FileSync::with_rules(dirs, EventSink::none(), rules.clone()))
         };
         let own = rehearsed.iter().flat_map(|one| images::of(&one.spec));
         let read = rehearsed

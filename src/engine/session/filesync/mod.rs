@@ -35,6 +35,7 @@ pub(crate) use source::LocalSource;
 pub use source::ServedDirectory;
 
 use super::Attachable;
+use crate::context::SentRecords;
 use crate::engine::connection::QUESTION_LIMIT;
 use crate::event::EventSink;
 use progress::{FailureSlot, TransferRecord};
@@ -45,6 +46,16 @@ const TRANSFERS: usize = 16 * 1024;
 
 const DIFF_COPY: &str = "/moby.filesync.v1.FileSync/DiffCopy";
 
+/// How directories are transferred.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TransferRules {
+    /// Whether content is compressed if the daemon supports it. This is for daemons that are reached through a network; on the same
+    /// machine it costs more time than it saves.
+    pub(crate) compress: bool,
+    /// What this machine has sent before. `None` if the daemon is told everything as it is.
+    pub(crate) sent: Option<Arc<SentRecords>>,
+}
+
 /// Serves directories to the daemon, and records what was transferred.
 ///
 /// Clones share their state.
@@ -54,7 +65,7 @@ pub struct FileSync(Arc<Inner>);
 struct Inner {
     locals: Vec<ServedDirectory>,
     sink: EventSink,
-    compress: bool,
+    rules: TransferRules,
     records: Mutex<Vec<Arc<TransferRecord>>>,
     failures: Arc<FailureSlot>,
 }
@@ -62,20 +73,19 @@ struct Inner {
 impl FileSync {
     /// A service for `locals` that sends the progress of transfers to `sink`.
     pub fn new(locals: Vec<ServedDirectory>, sink: EventSink) -> Self {
-        Self::with_compression(locals, sink, false)
+        Self::with_rules(locals, sink, TransferRules::default())
     }
 
-    /// The same. If `compress` is set, content is compressed if the daemon supports it. This is for daemons that are
-    /// reached through a network; on the same machine it costs more time than it saves.
-    pub(crate) fn with_compression(
+    /// The same, with rules for the transfers.
+    pub(crate) fn with_rules(
         locals: Vec<ServedDirectory>,
         sink: EventSink,
-        compress: bool,
+        rules: TransferRules,
     ) -> Self {
         Self(Arc::new(Inner {
             locals,
             sink,
-            compress,
+            rules,
             records: Mutex::default(),
             failures: Arc::default(),
         }))
@@ -85,9 +95,9 @@ impl FileSync {
     /// directories.
     pub(crate) fn together<'s>(services: impl IntoIterator<Item = &'s Self>) -> Option<Self> {
         let mut locals: Vec<ServedDirectory> = Vec::new();
-        let mut compress = false;
+        let mut rules = TransferRules::default();
         for service in services {
-            compress = service.0.compress;
+            rules = service.0.rules.clone();
             for local in &service.0.locals {
                 match locals.iter().find(|known| known.name == local.name) {
                     None => locals.push(local.clone()),
@@ -96,7 +106,7 @@ impl FileSync {
                 }
             }
         }
-        Some(Self::with_compression(locals, EventSink::none(), compress))
+        Some(Self::with_rules(locals, EventSink::none(), rules))
     }
 
     /// The transfers so far, in the order in which the daemon requested them.
@@ -152,7 +162,7 @@ impl FileSync {
                 "one session serves at most {TRANSFERS} transfers"
             )));
         }
-        let compress = inner.compress && accepts_gzip(request.headers());
+        let compress = inner.rules.compress && accepts_gzip(request.headers());
         let record = Arc::new(TransferRecord::new(
             &local.name,
             local.path().to_owned(),
@@ -167,6 +177,7 @@ impl FileSync {
             filter: wanted.filter,
             record,
             compress,
+            sent: inner.rules.sent.clone(),
             requests: Streaming::new_request(
                 decoder,
                 request.into_body(),

@@ -1,6 +1,7 @@
 //! Reads the requested files into the answer. Blocking: each reader has a thread.
 
 use std::io::Read as _;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
@@ -34,6 +35,26 @@ pub(super) fn run(shared: &Shared) -> Result<(), SendError> {
             return Ok(());
         };
         reader.send(id, content)?;
+    }
+}
+
+/// The time after which a change of a file certainly gets another time, also from kernels whose clock for this has only a hundred ticks
+/// a second.
+const TICK: Duration = Duration::from_millis(20);
+
+/// If a file changed at `changed` (nanoseconds since the epoch) and that was less than a tick ago, waits until the tick is over, and
+/// returns `true`. Content that is read before could be replaced within the tick, and would have the same times.
+fn await_tick(changed: i64) -> bool {
+    let Ok(changed) = u64::try_from(changed) else {
+        return false;
+    };
+    let over = SystemTime::UNIX_EPOCH + Duration::from_nanos(changed) + TICK;
+    match over.duration_since(SystemTime::now()) {
+        Ok(rest) if !rest.is_zero() && rest <= TICK => {
+            tokio::runtime::Handle::current().block_on(tokio::time::sleep(rest));
+            true
+        }
+        Ok(_) | Err(_) => false,
     }
 }
 
@@ -85,7 +106,10 @@ impl Reader<'_> {
         listed: table::ListedFile,
         file: &std::fs::File,
     ) -> Result<(), SendError> {
-        let before = FileState::of(file).map_err(|source| self.failed("read", source))?;
+        let mut before = FileState::of(file).map_err(|source| self.failed("read", source))?;
+        if await_tick(before.changed) {
+            before = FileState::of(file).map_err(|source| self.failed("read", source))?;
+        }
         let size = self.content(id, file, before)?;
         if size < listed.size {
             return Err(self.shrank());

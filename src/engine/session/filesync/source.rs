@@ -88,6 +88,14 @@ impl Source {
         }
     }
 
+    /// The number of the directory's inode. `None` if the files are in memory, or it cannot be found out.
+    pub(super) fn inode(&self) -> Option<u64> {
+        match self {
+            Self::Disk(context) => context.inode().ok(),
+            Self::Memory(_) => None,
+        }
+    }
+
     pub(super) fn walk(
         &self,
         filter: &Filter,

@@ -466,7 +466,11 @@ async fn a_cancelled_call_ends_the_transfer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn content_is_compressed_if_both_sides_agree() {
     for understood in [true, false] {
-        let service = FileSync::with_compression(many(20), EventSink::none(), true);
+        let rules = TransferRules {
+            compress: true,
+            ..TransferRules::default()
+        };
+        let service = FileSync::with_rules(many(20), EventSink::none(), rules);
         let mut client = client(&service).await;
         if understood {
             client = client.accept_compressed(tonic::codec::CompressionEncoding::Gzip);

@@ -24,8 +24,10 @@ use super::queue::SendQueue;
 use super::source::{LocalSource, Source};
 use super::table::{EntryContent, ListedFile, Table, TooMany};
 use super::{reader, wire};
-use crate::context::{ContextError, Entry, FilterSpec, LinkTarget};
+use crate::context::stat::mode;
+use crate::context::{ContextError, Entry, FilterSpec, Inspection, LinkTarget, SentRecords, Told};
 use crate::event::EventSink;
+use crate::types::blocking::unblock;
 use crate::types::causes::in_one_line;
 use crate::types::descriptors::{self, DescriptorShare};
 
@@ -35,6 +37,8 @@ const PARTS: usize = 8;
 const READERS: usize = 4;
 /// The list's packets are collected in a buffer until it has this many bytes.
 const LIST_BATCH: usize = 32 << 10;
+/// How long the end of a transfer waits until it is noted on disk.
+const NOTE_LIMIT: Duration = Duration::from_secs(2);
 /// How often an event on the transfer's progress may be sent.
 const TELL_EVERY: Duration = Duration::from_millis(100);
 
@@ -115,6 +119,9 @@ pub(super) struct Shared {
     table: Mutex<Table>,
     parts: mpsc::Sender<Part>,
     stopped: AtomicBool,
+    /// What is known of the directory's earlier transfers and of this one. `None` until everything is listed, and if nothing is to be
+    /// known.
+    inspection: Mutex<Option<Inspection>>,
     /// Reserves the transfer's file descriptors while it runs.
     share: OnceLock<DescriptorShare>,
 }
@@ -169,6 +176,7 @@ pub(super) struct TransferPlan {
     pub(super) filter: FilterSpec,
     pub(super) record: Arc<TransferRecord>,
     pub(super) compress: bool,
+    pub(super) sent: Option<Arc<SentRecords>>,
     pub(super) requests: Streaming<Packet>,
     pub(super) sink: EventSink,
     pub(super) failures: Arc<FailureSlot>,
@@ -185,6 +193,7 @@ pub(super) fn start(plan: TransferPlan) -> TransferBody {
         table: Mutex::default(),
         parts,
         stopped: AtomicBool::new(false),
+        inspection: Mutex::default(),
         share: OnceLock::new(),
     });
     let control = Control {
@@ -197,7 +206,9 @@ pub(super) fn start(plan: TransferPlan) -> TransferBody {
     };
     let span = shared.record.span();
     span.in_scope(|| tracing::debug!(compressed = plan.compress, "transfer begins"));
-    let running = control.run(plan.source, plan.filter).instrument(span);
+    let running = control
+        .run(plan.source, plan.filter, plan.sent)
+        .instrument(span);
     let control = tokio::spawn(running).abort_handle();
     TransferBody::new(answer, TransferEnd { shared, control })
 }
@@ -212,7 +223,12 @@ struct Control {
 }
 
 impl Control {
-    async fn run(mut self, source: LocalSource, filter: FilterSpec) {
+    async fn run(
+        mut self,
+        source: LocalSource,
+        filter: FilterSpec,
+        sent: Option<Arc<SentRecords>>,
+    ) {
         let walker = Arc::clone(&self.shared);
         self.work.spawn(async move {
             // Wait here and not in the blocking thread: waiting threads could use up the pool, and the transfers that
@@ -220,7 +236,7 @@ impl Control {
             let share = descriptors::TRANSFERS.take().await;
             let walker = move || {
                 walker.share.get_or_init(|| share);
-                walk(&walker, &source, &filter)
+                walk(&walker, &source, &filter, sent.as_deref())
             };
             tokio::task::spawn_blocking(walker).await?
         });
@@ -231,6 +247,7 @@ impl Control {
         let parts = &self.shared.parts;
         let status = match outcome {
             Ok(()) => {
+                note_complete(&self.shared).await;
                 let _ = parts.send(Part::Messages(wire::fin().into())).await;
                 record.end(TransferState::Complete);
                 Status::ok("")
@@ -299,16 +316,48 @@ impl Control {
     }
 }
 
+/// Notes that the builder has all files of the transfer, for later runs. If the disk does not answer in time, nothing waits for it.
+async fn note_complete(shared: &Shared) {
+    let inspection = shared.inspection.lock();
+    let inspection = inspection.unwrap_or_else(PoisonError::into_inner).take();
+    let Some(inspection) = inspection else {
+        return;
+    };
+    let files = inspection.files_anew();
+    if files > 0 {
+        tracing::debug!(
+            files,
+            "told anew: their content may have changed without a trace"
+        );
+    }
+    let noted = unblock(move || inspection.complete());
+    if tokio::time::timeout(NOTE_LIMIT, noted).await.is_err() {
+        tracing::debug!("the record of the directory could not be written in time");
+    }
+}
+
 /// Lists every entry, then marks the end of the list.
-fn walk(shared: &Shared, source: &LocalSource, filter: &FilterSpec) -> Result<(), SendError> {
+fn walk(
+    shared: &Shared,
+    source: &LocalSource,
+    filter: &FilterSpec,
+    sent: Option<&SentRecords>,
+) -> Result<(), SendError> {
+    // The record begins before the first file is listed.
+    let record = match source {
+        LocalSource::Directory(path) => sent.map(|sent| sent.of(path)),
+        LocalSource::Files(_) => None,
+    };
     let source = Source::open(source)?;
     let filter = source.filter(filter)?;
     let source = shared.source.get_or_init(|| source);
+    let inspection = record.zip(source.inode());
     let mut list = List {
         shared,
         buffer: Vec::with_capacity(LIST_BATCH + 1024),
         entries: 0,
         link: Vec::new(),
+        inspection: inspection.map(|(record, root)| Inspection::new(record, root)),
         error: None,
     };
     let flow = source.walk(&filter, |entry| list.add(entry))?;
@@ -318,6 +367,11 @@ fn walk(shared: &Shared, source: &LocalSource, filter: &FilterSpec) -> Result<()
     if flow.is_break() {
         return Err(SendError::Gone);
     }
+    // The daemon may end the transfer as soon as it has the end of the list.
+    *shared
+        .inspection
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner) = list.inspection.take();
     wire::end_of_list(&mut list.buffer);
     list.flush()
 }
@@ -327,6 +381,7 @@ struct List<'a> {
     buffer: Vec<u8>,
     entries: u64,
     link: Vec<u8>,
+    inspection: Option<Inspection>,
     error: Option<SendError>,
 }
 
@@ -357,7 +412,13 @@ impl List<'_> {
                 LinkTarget::Hard(first) => table.path(first, &mut self.link),
             }
         }
-        wire::stat(&mut self.buffer, entry, &self.link);
+        let mut told = *entry;
+        if let Some(inspection) = &mut self.inspection
+            && inspection.look(entry) == Told::Anew
+        {
+            told.mode |= mode::TEMPORARY;
+        }
+        wire::stat(&mut self.buffer, &told, &self.link);
         self.entries += 1;
         if self.buffer.len() >= LIST_BATCH {
             self.flush()?;
@@ -375,7 +436,6 @@ impl List<'_> {
 
 /// A regular entry without content is a socket: see [`EntryContent::Empty`].
 fn content(entry: &Entry<'_>) -> EntryContent {
-    use crate::context::stat::mode;
     if entry.has_content {
         EntryContent::File(ListedFile {
             size: entry.size.try_into().unwrap_or_default(),
