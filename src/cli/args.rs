@@ -123,6 +123,10 @@ pub struct BakeArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
     pub(crate) keep_going: Option<bool>,
 
+    /// Compare files of contexts with the copies of the builder by content, too
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
+    pub(crate) verify_context: Option<bool>,
+
     /// Say which node of the builder builds each target, and why
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
     pub(crate) explain_placement: Option<bool>,

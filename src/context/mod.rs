@@ -5,6 +5,7 @@
 
 mod below;
 mod budget;
+mod contents;
 pub(crate) mod filter;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -20,6 +21,7 @@ mod tree;
 mod walk;
 
 pub(crate) use budget::Budget as PatternBudget;
+pub(crate) use contents::ContentTimes;
 pub(crate) use filter::FilterError;
 pub use filter::{Filter, FilterSpec};
 pub(crate) use matcher::Patterns;

@@ -119,7 +119,6 @@ pub(crate) async fn bake(mut prepared: Prepared, tools: Tools) -> Result<Baked, 
     placement.note(&targets, &clock).await;
     let (exported, published) = finish(&work, wishes.salvages, &targets, &nodes, &stop).await;
     name_published(&mut targets, &published);
-    nodes.warn_of_changes();
     nodes.shut_down(&stop).await;
     // The lease keeps the embedded builder running, so it must live until the last solve has ended.
     nodes.end();

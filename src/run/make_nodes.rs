@@ -161,6 +161,7 @@ async fn build_node(
     let rules = TransferRules {
         compress,
         sent: Some(Arc::clone(&run.sent)),
+        verifies: build.verifies_context,
     };
     let mut directories = Directories::new(sessions, (*events).clone(), rules, base).await;
     directories.expect(&targets).await;

@@ -197,6 +197,8 @@ pub(crate) struct BuildWishes {
     pub(crate) jobs: Option<NonZeroU32>,
     /// What happens when a target fails.
     pub(crate) after_failure: AfterFailure,
+    /// Whether the contents of the files of contexts decide if the builder asks for them.
+    pub(crate) verifies_context: bool,
     /// Whether the user wants to know which node builds each target, and why.
     pub(crate) explains_placement: bool,
 }

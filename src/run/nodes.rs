@@ -125,7 +125,7 @@ impl BuildNodes {
     }
 
     /// Warns of the directories that changed while they were sent to the nodes.
-    pub(super) fn warn_of_changes(&self) {
+    fn warn_of_changes(&self) {
         for node in self.all() {
             node.shared.directories.warn_of_changes();
         }
@@ -135,9 +135,10 @@ impl BuildNodes {
         self.all().for_each(|node| node.shared.links.abandon());
     }
 
-    /// Closes the sessions and the connections. If the user has stopped the run, this only waits, for a short time,
+    /// Warns of directories that changed, and closes the sessions and the connections. If the user has stopped the run, this only waits, for a short time,
     /// until the requests that ask the daemons to stop have been sent.
     pub(super) async fn shut_down(&self, stop: &Stop) {
+        self.warn_of_changes();
         let closing = self.all().map(|node| async {
             node.shared.links.close().await;
             node.shared.directories.close().await;

@@ -15,6 +15,7 @@ use crate::types::terminal::visible;
 const JOBS_VARIABLE: &str = "RBAKE_JOBS";
 const TIMEOUT_VARIABLE: &str = "RBAKE_TIMEOUT";
 const KEEP_GOING_VARIABLE: &str = "RBAKE_KEEP_GOING";
+const VERIFY_CONTEXT_VARIABLE: &str = "RBAKE_VERIFY_CONTEXT";
 
 /// Puts the environment and flags over the settings of `file`.
 ///
@@ -33,6 +34,9 @@ pub(super) fn wishes(
             Some(true) => AfterFailure::KeepGoing,
             Some(false) | None => AfterFailure::StopAll,
         },
+        verifies_context: boolean(args.verify_context, environment, VERIFY_CONTEXT_VARIABLE)?
+            .or(file.verifies_context)
+            .unwrap_or_default(),
         explains_placement: args.explain_placement == Some(true),
     })
 }

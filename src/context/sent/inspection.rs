@@ -1,4 +1,4 @@
-//! Looks at each entry of one transfer, and decides which files are told anew.
+//! Looks at each entry of one transfer, and decides which files are listed anew.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::text::{Content, DIRECTORIES};
 use crate::context::stat::mode;
 use crate::context::{Entry, LinkTarget};
 
-/// How a file is told to the builder.
+/// How a file is listed to the builder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Told {
     /// As it is. The builder asks for it if its copy has another state.
@@ -24,23 +24,23 @@ pub(crate) struct Inspection {
     root_is_replaced: bool,
     /// The directories above the current entry, and whether they, or any directory above them, were replaced.
     above: Vec<(u32, bool)>,
-    /// The files told anew that may have other names.
+    /// The files listed anew that may have other names.
     anew: HashSet<u32>,
-    found: Found,
+    found: DirectoryFindings,
 }
 
 /// What a transfer has found out about its directory.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct DirectoryFindings {
     /// Directories that the record does not know: the hash of the path and the inode.
     pub(super) directories: Vec<(u64, u64)>,
-    /// The bytes of the files that were told anew.
+    /// The bytes of the files that were listed anew.
     pub(super) again: u64,
     /// The bytes of all files.
     pub(super) size: u64,
 }
 
-impl Found {
+impl DirectoryFindings {
     pub(super) fn add_to(&self, content: &mut Content) {
         content.again = content.again.saturating_add(self.again);
         content.size = content.size.max(self.size);
@@ -55,7 +55,7 @@ impl Found {
 impl Inspection {
     /// Begins a transfer of the directory of `record`, whose inode is `root`.
     pub(crate) fn new(record: Arc<SentRecord>, root: u64) -> Self {
-        let mut found = Found::default();
+        let mut found = DirectoryFindings::default();
         let root_is_replaced = record.is_replaced(b"", root, &mut found);
         Self {
             record,
@@ -66,7 +66,7 @@ impl Inspection {
         }
     }
 
-    /// How `entry` is to be told.
+    /// How `entry` is to be listed.
     pub(crate) fn look(&mut self, entry: &Entry<'_>) -> Told {
         while self.above.last().map(|(id, _)| *id) != entry.parent && self.above.pop().is_some() {}
         let in_replaced = match self.above.last() {
@@ -98,7 +98,7 @@ impl Inspection {
         if is_anew { Told::Anew } else { Told::AsItIs }
     }
 
-    /// The number of files that were told anew.
+    /// The number of files that were listed anew.
     pub(crate) fn files_anew(&self) -> usize {
         self.anew.len()
     }

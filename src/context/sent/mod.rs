@@ -3,7 +3,7 @@
 //! The builder keeps a copy of each directory, and asks only for the files whose listed state differs from the copy's: mode, size,
 //! modification time and what it links to. Programs that set the modification time (`cp -p`, `touch -r`, archives, generators of reproducible
 //! files) can change content without a trace in these. No program can set the time of the last change (`ctime`) of a file. So a file is
-//! told as [`Told::Anew`], and the builder asks for it whatever its copy has, if its content may be another one than at an earlier
+//! listed as [`Told::Anew`], and the builder asks for it whatever its copy has, if its content may be another one than at an earlier
 //! transfer although its modification time is not:
 //!
 //! * if it was changed after the record began, and its modification time is not that of the change. If both are equal, a program has

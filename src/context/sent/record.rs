@@ -7,13 +7,13 @@ use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 
-use super::inspection::Found;
+use super::inspection::DirectoryFindings;
 use super::text::{Content, DIRECTORIES, LIMIT};
 use crate::types::Clock;
 use crate::types::regular::read_regular;
 use crate::types::temporary::{Temporary, sweep_at};
 
-/// Files may be told anew with fewer bytes than this, however small the directory is, before its record begins anew.
+/// Files may be listed anew with fewer bytes than this, however small the directory is, before its record begins anew.
 const LEAST: u64 = 1 << 20;
 /// How far, in nanoseconds, the clock of a file system on this machine may be behind ours: the length of a tick.
 const TICK: i64 = 20_000_000;
@@ -89,27 +89,30 @@ impl SentRecord {
     }
 
     /// Whether the directory at `path` has taken the place of another one. Adds it to `found` if it is not known yet.
-    pub(super) fn is_replaced(&self, path: &[u8], inode: u64, found: &mut Found) -> bool {
+    pub(super) fn is_replaced(
+        &self,
+        path: &[u8],
+        inode: u64,
+        found: &mut DirectoryFindings,
+    ) -> bool {
         if !self.keeps_inodes {
             return false;
         }
         let path = hashed(path);
         let content = self.content();
-        match content.directories.get(&path) {
-            Some(known) => *known != inode,
-            None => {
-                if content.directories.len() + found.directories.len() < DIRECTORIES {
-                    found.directories.push((path, inode));
-                }
-                false
-            }
+        if let Some(known) = content.directories.get(&path) {
+            return *known != inode;
         }
+        if content.directories.len() + found.directories.len() < DIRECTORIES {
+            found.directories.push((path, inode));
+        }
+        false
     }
 
     /// Adds what a complete transfer has found. Writes the file if that changes it. Blocking.
     ///
     /// The file only saves work and prevents surprises, so it is not an error if it cannot be written.
-    pub(super) fn add(&self, found: &Found) {
+    pub(super) fn add(&self, found: &DirectoryFindings) {
         let mut content = self.content();
         found.add_to(&mut content);
         let Some(path) = &self.path else {
@@ -203,9 +206,10 @@ fn random() -> u64 {
 }
 
 fn hashed(path: &[u8]) -> u64 {
-    let digest: [u8; 32] = Sha256::digest(path).into();
-    let [a, b, c, d, e, f, g, h, ..] = digest;
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    let digest = Sha256::digest(path);
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    u64::from_le_bytes(first)
 }
 
 fn nanos(time: SystemTime) -> i64 {

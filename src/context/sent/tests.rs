@@ -78,7 +78,7 @@ impl Scene {
         SentRecords::new(&environment, "machine", self.clock.clone())
     }
 
-    // One run: the files that are told anew, and the generation. The transfer is complete.
+    // One run: the files that are listed anew, and the generation. The transfer is complete.
     fn run(&self) -> (Vec<String>, Generation) {
         let record = self.records().of(&self.path("ctx"));
         let context = Context::open(&self.path("ctx")).unwrap();
@@ -108,7 +108,7 @@ impl Scene {
 }
 
 #[test]
-fn content_that_changes_without_a_trace_in_size_and_time_is_told_anew() {
+fn content_that_changes_without_a_trace_in_size_and_time_is_listed_anew() {
     let scene = Scene::new();
     assert!(scene.anew().is_empty());
     assert!(scene.anew().is_empty());
@@ -120,7 +120,7 @@ fn content_that_changes_without_a_trace_in_size_and_time_is_told_anew() {
 }
 
 #[test]
-fn a_file_that_was_written_at_its_modification_time_is_told_as_it_is() {
+fn a_file_that_was_written_at_its_modification_time_is_listed_as_it_is() {
     let scene = Scene::new();
     scene.anew();
     scene.write("ctx/plain", "321");
@@ -158,7 +158,7 @@ fn further_names_of_a_file_go_with_it() {
 }
 
 #[test]
-fn a_record_begins_anew_when_more_was_told_anew_than_the_directory_has() {
+fn a_record_begins_anew_when_more_was_listed_anew_than_the_directory_has() {
     let scene = Scene::new();
     scene.write("ctx/large", &"x".repeat(700 << 10));
     let (_, first) = scene.run();
@@ -208,7 +208,7 @@ fn a_damaged_record_and_a_clock_that_was_set_back_begin_a_new_generation() {
 }
 
 #[test]
-fn without_a_place_for_records_everything_is_told_as_it_is() {
+fn without_a_place_for_records_everything_is_listed_as_it_is() {
     let scene = Scene::new();
     let environment = Environment::of([("RBAKE_STATE_DIR", "/proc/none")], "/");
     for _ in 0..2 {

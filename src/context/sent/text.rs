@@ -28,7 +28,7 @@ pub(super) struct Content {
     pub(super) generation: u64,
     /// When the record began, in nanoseconds since the epoch: before the first transfer of this generation listed its first file.
     pub(super) since: i64,
-    /// The bytes of all files that were told anew in this generation.
+    /// The bytes of all files that were listed anew in this generation.
     pub(super) again: u64,
     /// The bytes of all files of the largest transfer.
     pub(super) size: u64,
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_and_nothing_else() {
+    fn a_written_record_is_read_and_other_text_is_not() {
         let content = Content {
             generation: u64::MAX,
             since: -1,

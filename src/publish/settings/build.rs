@@ -7,7 +7,7 @@ use toml_edit::TableLike;
 use super::reader::Reader;
 use crate::types::terminal::visible;
 
-const KEYS: [&str; 2] = ["jobs", "keep-going"];
+const KEYS: [&str; 3] = ["jobs", "keep-going", "verify-context"];
 
 /// What a number of targets must be, as the end of a sentence.
 const JOBS: &str = "a whole number of at least 1";
@@ -19,6 +19,8 @@ pub(crate) struct BuildSettings {
     pub(crate) jobs: Option<NonZeroU32>,
     /// Whether other targets go on after one has failed.
     pub(crate) keeps_going: Option<bool>,
+    /// Whether the contents of the files of contexts decide if the builder asks for them.
+    pub(crate) verifies_context: Option<bool>,
 }
 
 impl BuildSettings {
@@ -27,6 +29,7 @@ impl BuildSettings {
         Self {
             jobs: jobs(table, reader),
             keeps_going: reader.boolean(table, "build", "keep-going"),
+            verifies_context: reader.boolean(table, "build", "verify-context"),
         }
     }
 }

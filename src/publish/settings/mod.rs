@@ -23,6 +23,8 @@
 //! jobs = 4
 //! # Whether other targets go on after one has failed. `RBAKE_KEEP_GOING` and `--keep-going` replace it.
 //! keep-going = true
+//! # Whether the files of contexts are hashed. `RBAKE_VERIFY_CONTEXT` and `--verify-context` replace it.
+//! verify-context = true
 //!
 //! [cache]
 //! # Whether a build that fails exports its finished steps to its caches. `RBAKE_SALVAGE` and `--salvage` replace it.

@@ -175,6 +175,9 @@ fn a_file_may_limit_the_targets_that_are_solved_at_once() {
     let keeps = |text| parse(text).unwrap().build.keeps_going;
     assert_eq!(keeps("[build]\nkeep-going = true\n"), Some(true));
     assert_eq!(keeps("[build]\njobs = 1\n"), None);
+    let verifies = |text| parse(text).unwrap().build.verifies_context;
+    assert_eq!(verifies("[build]\nverify-context = false\n"), Some(false));
+    assert_eq!(verifies("[build]\njobs = 1\n"), None);
     for text in ["", "0", "+1", "-1", "1.5", "4294967296", "many"] {
         assert!(parse_jobs(text).is_err(), "{text}");
     }
@@ -197,6 +200,7 @@ fn a_file_may_say_that_nothing_is_salvaged() {
 #[test_case("[build]\njobs = 4294967296\n", "settings::invalid-value"; "too many jobs")]
 #[test_case("[build]\njobs = \"4\"\n", "settings::wrong-type"; "jobs as a text")]
 #[test_case("[build]\nkeep-going = 1\n", "settings::wrong-type"; "keep-going as a number")]
+#[test_case("[build]\nverify-context = \"yes\"\n", "settings::wrong-type"; "verify-context as a text")]
 #[test_case("[build]\njob = 4\n", "settings::unknown-key"; "an unknown key of the build")]
 #[test_case("publish = 3\n", "settings::wrong-type"; "not a table")]
 #[test_case("[[publish]]\n", "settings::wrong-type"; "an array of tables")]

@@ -13,6 +13,7 @@ mod request;
 mod source;
 mod table;
 mod transfer;
+mod verify;
 mod wire;
 
 use std::convert::Infallible;
@@ -52,8 +53,10 @@ pub(crate) struct TransferRules {
     /// Whether content is compressed if the daemon supports it. This is for daemons that are reached through a network; on the same
     /// machine it costs more time than it saves.
     pub(crate) compress: bool,
-    /// What this machine has sent before. `None` if the daemon is told everything as it is.
+    /// What this machine has sent before. `None` if everything is listed as it is.
     pub(crate) sent: Option<Arc<SentRecords>>,
+    /// Whether the contents of files decide if the daemon asks for them (`--verify-context`).
+    pub(crate) verifies: bool,
 }
 
 /// Serves directories to the daemon, and records what was transferred.
@@ -177,7 +180,7 @@ impl FileSync {
             filter: wanted.filter,
             record,
             compress,
-            sent: inner.rules.sent.clone(),
+            rules: inner.rules.clone(),
             requests: Streaming::new_request(
                 decoder,
                 request.into_body(),

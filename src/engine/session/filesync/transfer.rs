@@ -23,9 +23,10 @@ use super::progress::{FailureSlot, Teller, TransferRecord, TransferState};
 use super::queue::SendQueue;
 use super::source::{LocalSource, Source};
 use super::table::{EntryContent, ListedFile, Table, TooMany};
-use super::{reader, wire};
+use super::verify::content_times;
+use super::{TransferRules, reader, wire};
 use crate::context::stat::mode;
-use crate::context::{ContextError, Entry, FilterSpec, Inspection, LinkTarget, SentRecords, Told};
+use crate::context::{ContentTimes, ContextError, Entry, FilterSpec, Inspection, LinkTarget, Told};
 use crate::event::EventSink;
 use crate::types::blocking::unblock;
 use crate::types::causes::in_one_line;
@@ -176,7 +177,7 @@ pub(super) struct TransferPlan {
     pub(super) filter: FilterSpec,
     pub(super) record: Arc<TransferRecord>,
     pub(super) compress: bool,
-    pub(super) sent: Option<Arc<SentRecords>>,
+    pub(super) rules: TransferRules,
     pub(super) requests: Streaming<Packet>,
     pub(super) sink: EventSink,
     pub(super) failures: Arc<FailureSlot>,
@@ -201,13 +202,14 @@ pub(super) fn start(plan: TransferPlan) -> TransferBody {
         requests: plan.requests,
         work: JoinSet::new(),
         readers: 0,
-        teller: Teller::new(plan.record, plan.sink),
+        teller: Teller::new(plan.record, plan.sink.clone()),
         failures: plan.failures,
     };
+    let sink = plan.sink;
     let span = shared.record.span();
     span.in_scope(|| tracing::debug!(compressed = plan.compress, "transfer begins"));
     let running = control
-        .run(plan.source, plan.filter, plan.sent)
+        .run(plan.source, plan.filter, plan.rules, sink)
         .instrument(span);
     let control = tokio::spawn(running).abort_handle();
     TransferBody::new(answer, TransferEnd { shared, control })
@@ -227,7 +229,8 @@ impl Control {
         mut self,
         source: LocalSource,
         filter: FilterSpec,
-        sent: Option<Arc<SentRecords>>,
+        rules: TransferRules,
+        sink: EventSink,
     ) {
         let walker = Arc::clone(&self.shared);
         self.work.spawn(async move {
@@ -236,7 +239,7 @@ impl Control {
             let share = descriptors::TRANSFERS.take().await;
             let walker = move || {
                 walker.share.get_or_init(|| share);
-                walk(&walker, &source, &filter, sent.as_deref())
+                walk(&walker, &source, &filter, (&rules, &sink))
             };
             tokio::task::spawn_blocking(walker).await?
         });
@@ -327,7 +330,7 @@ async fn note_complete(shared: &Shared) {
     if files > 0 {
         tracing::debug!(
             files,
-            "told anew: their content may have changed without a trace"
+            "listed anew: their content may have changed without a trace"
         );
     }
     let noted = unblock(move || inspection.complete());
@@ -341,23 +344,32 @@ fn walk(
     shared: &Shared,
     source: &LocalSource,
     filter: &FilterSpec,
-    sent: Option<&SentRecords>,
+    (rules, sink): (&TransferRules, &EventSink),
 ) -> Result<(), SendError> {
-    // The record begins before the first file is listed.
+    // The record begins before the first file is listed. It says nothing of times that tell content apart.
     let record = match source {
-        LocalSource::Directory(path) => sent.map(|sent| sent.of(path)),
-        LocalSource::Files(_) => None,
+        LocalSource::Directory(path) if !rules.verifies => {
+            rules.sent.as_ref().map(|sent| sent.of(path))
+        }
+        LocalSource::Directory(_) | LocalSource::Files(_) => None,
     };
     let source = Source::open(source)?;
     let filter = source.filter(filter)?;
     let source = shared.source.get_or_init(|| source);
     let inspection = record.zip(source.inode());
+    let times = match source {
+        Source::Disk(context) if rules.verifies => {
+            Some(content_times(shared, context, &filter, sink)?)
+        }
+        Source::Disk(_) | Source::Memory(_) => None,
+    };
     let mut list = List {
         shared,
         buffer: Vec::with_capacity(LIST_BATCH + 1024),
         entries: 0,
         link: Vec::new(),
         inspection: inspection.map(|(record, root)| Inspection::new(record, root)),
+        times,
         error: None,
     };
     let flow = source.walk(&filter, |entry| list.add(entry))?;
@@ -382,6 +394,7 @@ struct List<'a> {
     entries: u64,
     link: Vec<u8>,
     inspection: Option<Inspection>,
+    times: Option<ContentTimes>,
     error: Option<SendError>,
 }
 
@@ -417,6 +430,13 @@ impl List<'_> {
             && inspection.look(entry) == Told::Anew
         {
             told.mode |= mode::TEMPORARY;
+        }
+        if let Some(times) = &self.times {
+            match times.time(entry) {
+                Some(time) => told.mtime = time,
+                // It has changed since its content was read, or cannot be read.
+                None => told.mode |= mode::TEMPORARY,
+            }
         }
         wire::stat(&mut self.buffer, &told, &self.link);
         self.entries += 1;
