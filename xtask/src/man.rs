@@ -133,6 +133,7 @@ const EXIT_CODES: &[(&str, &str)] = &[
     ("3", "A definition, or the plan made from it, is wrong."),
     ("4", "No builder could be reached, or it was lost."),
     ("5", "Images were built, but publishing them failed."),
+    ("101", "rbake failed because of a fault of its own."),
     ("124", "The run took longer than `--timeout` allows."),
     (
         "100, 102",
