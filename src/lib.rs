@@ -19,6 +19,7 @@ pub mod hcl;
 pub mod outcome;
 mod placement;
 pub mod plan;
+mod policy;
 pub(crate) mod prune;
 pub(crate) mod pruner;
 pub(crate) mod publish;

@@ -75,6 +75,16 @@ impl Capabilities {
         self.has("exec.meta.linux.resources")
     }
 
+    /// Whether a session may decide about the sources of a build.
+    pub(crate) fn policy_sessions(&self) -> bool {
+        self.has("source.policy.session")
+    }
+
+    /// Whether steps may reach the network through the daemon's proxy.
+    pub(crate) fn network_proxy(&self) -> bool {
+        self.has("exec.meta.network.proxy")
+    }
+
     /// The value of the default worker's label `name`.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.workers.first()?.labels.get(name).map(String::as_str)

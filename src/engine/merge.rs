@@ -31,7 +31,7 @@ use super::id::BuildRef;
 use super::session::Session;
 use super::solve::{Sessions, failure_of};
 use super::source_policy::SourcePolicy;
-use super::spec::{NoCache, SolveCache, SolveContext, SolveSpec};
+use super::spec::{JudgedSources, NoCache, SolveCache, SolveContext, SolveSpec};
 use super::steps::ReportedSteps;
 use super::{status, wire};
 use crate::event::EventSink;
@@ -84,6 +84,8 @@ pub(crate) struct MergedExport {
     pub(crate) solves: Vec<EndedSolve>,
     /// Whether the job also returns a result that depends on all others, so that the cache has one last record.
     pub(crate) with_union: bool,
+    /// What the session decides about. Steps that reach the network through the daemon's proxy are other steps.
+    pub(crate) judged: JudgedSources,
 }
 
 impl MergedExport {
@@ -166,6 +168,10 @@ pub(super) async fn run(
     // The frontends are asked again, and must find the same sources.
     let policy = first.spec.source_policy.as_ref();
     request.source_policy = policy.map(SourcePolicy::to_message);
+    if merged.judged.are_any() {
+        request.source_policy_session = merged.session.id().to_string();
+    }
+    request.proxy_network = merged.judged.through_proxy();
     let outer = control.solve(request);
     let mut outer = std::pin::pin!(outer);
     let mut gateway = Gateway::new(connection, &merged.build_ref);

@@ -73,6 +73,8 @@ pub struct SolveSpec {
     pub(crate) entitlements: BTreeSet<String>,
     /// Rules on the sources, which the daemon applies.
     pub(crate) source_policy: Option<SourcePolicy>,
+    /// What the target's session decides about.
+    pub(crate) judged: JudgedSources,
     /// The subrequest that the frontend answers instead of building, such as `lint`.
     pub subrequest: Option<String>,
     /// Whether the solve is kept out of the daemon's history.
@@ -112,6 +114,7 @@ impl SolveSpec {
             exports: Vec::new(),
             entitlements: BTreeSet::new(),
             source_policy: None,
+            judged: JudgedSources::Nothing,
             subrequest: None,
             internal: false,
             through_gateway: false,
@@ -140,6 +143,30 @@ impl SolveSpec {
             _ => None,
         }));
         locals
+    }
+}
+
+/// The sources of a solve about which its session decides.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum JudgedSources {
+    /// None.
+    #[default]
+    Nothing,
+    /// All sources of the build's description.
+    Sources,
+    /// What steps download as well: they reach the network through the daemon's proxy.
+    SourcesAndDownloads,
+}
+
+impl JudgedSources {
+    /// Whether the session decides about anything.
+    pub(crate) fn are_any(self) -> bool {
+        self != Self::Nothing
+    }
+
+    /// Whether steps reach the network through the daemon's proxy.
+    pub(crate) fn through_proxy(self) -> bool {
+        self == Self::SourcesAndDownloads
     }
 }
 

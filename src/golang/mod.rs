@@ -14,4 +14,5 @@ pub(crate) mod regexp;
 pub(crate) mod strconv;
 pub(crate) mod time;
 pub(crate) mod unicode;
+pub(crate) mod url;
 pub(crate) mod utf8;

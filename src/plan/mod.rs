@@ -27,7 +27,6 @@ mod table;
 mod testing;
 #[cfg(test)]
 mod tests;
-mod unsupported;
 mod value_json;
 
 use std::sync::{Arc, OnceLock};
@@ -46,7 +45,6 @@ pub use overrides::TargetOverride;
 pub use print::print;
 pub(crate) use print::{PrintedAnswer, print_called, print_in_pieces};
 pub(crate) use requirements::requirements;
-pub(crate) use unsupported::unsupported;
 
 use self::inherit::{InheritanceResolver, OverridesByTarget};
 use self::links::Targets;

@@ -159,40 +159,6 @@ fn requirements_name_the_target_and_the_attribute() {
     );
 }
 
-#[test_case(r#"policy = ["strict=true"]"#, "plan::unsupported-policy")]
-fn unsupported_attributes_are_printed_but_not_built(attribute: &str, code: &str) {
-    let text = format!("target \"a\" {{\n {attribute}\n}}\ntarget \"b\" {{}}");
-    let plan = plan(&text).plan(&["a"]).unwrap();
-    assert!(print(&plan).contains("\"a\""));
-    let problems = unsupported(&plan);
-    assert_eq!(codes(&problems), [code]);
-    assert_eq!(problems.0[0].labels.len(), 1);
-    assert!(problems.0[0].message.contains("target `a`"));
-}
-
-#[test]
-fn supported_attributes_are_not_refused() {
-    let plan = plan(
-            r#"
-            target "a" {
-              context = "https://example.com/x.git"
-              contexts = { i = "docker-image://alpine", d = "./d", g = "https://example.com/y.git", o = "oci-layout://d" }
-              output = ["type=image,push=true", "type=local,dest=d", "type=oci,dest=f", "type=tar,dest=g"]
-              cache-to = ["type=gha", "type=inline", "type=local,dest=c", "example.com/c"]
-              secret = ["id=HOME"]
-              call = "check"
-              policy = ["disabled=true"]
-              entitlements = ["security.insecure"]
-              network = "none"
-              extra-hosts = { a = "1.2.3.4" }
-            }
-            "#,
-        )
-        .plan(&["a"])
-        .unwrap();
-    assert_eq!(codes(&unsupported(&plan)), [""; 0]);
-}
-
 fn compose(text: &str) -> Project {
     Project::new().file("compose.yaml", text)
 }

@@ -150,6 +150,7 @@ mod tests {
             places,
             secrets: std::collections::BTreeMap::new(),
             ssh: crate::engine::session::ssh::SshAgents::default(),
+            policies: crate::run::TargetPolicies::default(),
             part: None,
         };
         of(&ready, &Solved::default(), &Published::default())

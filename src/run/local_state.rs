@@ -217,6 +217,7 @@ mod tests {
             places,
             secrets: BTreeMap::new(),
             ssh: crate::engine::session::ssh::SshAgents::default(),
+            policies: crate::run::TargetPolicies::default(),
             part: None,
         }
     }

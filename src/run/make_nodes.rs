@@ -19,7 +19,6 @@ use super::placed::Placement;
 use super::provenance::ProvenanceDetail;
 use super::publishing::{self, PublishWishes, PublishedCommit, Publishing};
 use super::ran_steps::RanSteps;
-use super::remote_policies::RemotePolicies;
 use super::shared_context::SharedContext;
 use super::slots::Slots;
 use super::uploads::{BlobPlaces, Uploader};
@@ -195,7 +194,6 @@ async fn build_node(
         events: (*events).clone(),
         imports: CacheImports::default(),
         steps: RanSteps::default(),
-        policies: RemotePolicies::default(),
         registries: registries.clone(),
         uploader: Uploader::of(engine.endpoint(), wishes.settings.upload),
         blobs: Arc::clone(&run.blobs),

@@ -34,13 +34,13 @@ mod outputs;
 mod phrase;
 mod placed;
 mod placement_record;
+mod policies;
 mod provenance;
 mod publishing;
 mod push;
 mod ran_steps;
 mod refusal;
 mod registries;
-mod remote_policies;
 mod scheduler;
 mod secrets;
 mod served;
@@ -79,6 +79,7 @@ use crate::types::{Clock, Environment, TargetName};
 
 use crate::engine::session::ssh::SshAgents;
 use locate::TargetPlaces;
+use policies::TargetPolicies;
 use secrets::{SecretPlaces, SecretSources};
 use spread::TargetPart;
 
@@ -105,6 +106,7 @@ struct Ready {
     places: TargetPlaces,
     secrets: SecretSources,
     ssh: SshAgents,
+    policies: TargetPolicies,
     /// Which part of the target this is, if several nodes build it, each for some platforms.
     part: Option<TargetPart>,
 }
@@ -141,16 +143,21 @@ pub(crate) fn prepare(
             secrets
         });
         let ssh = ssh::find(planned, environment, paths);
-        match (places, secrets, ssh) {
-            (Ok(places), Ok(secrets), Ok(ssh)) => targets.push(Ready {
+        let policies = match &places {
+            Ok(places) => policies::find(planned, places, environment),
+            Err(_) => Ok(TargetPolicies::default()),
+        };
+        match (places, secrets, ssh, policies) {
+            (Ok(places), Ok(secrets), Ok(ssh), Ok(policies)) => targets.push(Ready {
                 planned: planned.clone(),
                 places,
                 secrets,
                 ssh,
+                policies,
                 part: None,
             }),
-            (places, secrets, ssh) => {
-                let found = [places.err(), secrets.err(), ssh.err()];
+            (places, secrets, ssh, policies) => {
+                let found = [places.err(), secrets.err(), ssh.err(), policies.err()];
                 let found = found.into_iter().flatten();
                 found.for_each(|found| problems.add_new(found));
             }

@@ -15,7 +15,6 @@ use super::provenance::ProvenanceDetail;
 use super::publishing::Publishing;
 use super::ran_steps::RanSteps;
 use super::registries;
-use super::remote_policies::RemotePolicies;
 use super::scheduler::NotBuilt;
 use super::slots::Slots;
 use super::uploads::{BlobPlaces, Uploader};
@@ -54,7 +53,6 @@ pub(super) struct SharedContext {
     pub(super) events: EventSink,
     pub(super) imports: CacheImports,
     pub(super) steps: RanSteps,
-    pub(super) policies: RemotePolicies,
     /// The registries, for requests that rbake makes itself.
     pub(super) registries: Registries,
     /// Who sends contents to registries.

@@ -14,6 +14,7 @@ use super::inline::InlineName;
 use super::layouts::LayoutOutput;
 use super::links;
 use super::lower::{ExportDestination, LocalCache, LoweredTarget};
+use super::policies::Judge;
 use super::publishing::{BuiltTarget, Publication, Publishing, Settled};
 use super::scheduler::NotBuilt;
 use super::shared_context::SharedContext;
@@ -22,8 +23,8 @@ use crate::diag::{Diagnostic, Diagnostics};
 use crate::engine::session::content::{ContentStores, LayoutError};
 use crate::engine::session::export::Exports;
 use crate::engine::session::filesync::TransferFailure;
-use crate::engine::session::{Auth, Secrets, SessionBuilder};
-use crate::engine::spec::{SolveExport, SolveSpec};
+use crate::engine::session::{Auth, PolicyService, Secrets, SessionBuilder, SourceJudge};
+use crate::engine::spec::{JudgedSources, SolveExport, SolveSpec};
 use crate::engine::{JobHooks, SessionError, SessionId, Sessions};
 use crate::event::{EventKind, EventSink};
 use crate::outcome::{FailureKind, SolveFailure, Solved, SpecialFiles};
@@ -108,11 +109,10 @@ impl TargetRun {
             layout: layout_output,
         } = opened;
         let secrets = Secrets::new(self.ready.secrets.clone());
-        let mut stores = layouts::stores(&self.ready.places);
-        stores.extend(caches.stores.clone());
-        stores.extend(layout_output.as_ref().map(LayoutOutput::store));
-        let stores = ContentStores::of(stores);
+        let stores = self.stores(&caches, layout_output.as_ref());
+        let judge = Judge::of(&self.ready.policies);
         let mut own = self.own_session(&spec, &secrets, exports.as_ref(), stores.as_ref());
+        own = with_judge(own, judge.as_ref());
         let directories = &self.shared.directories;
         let wanted = directories
             .wanted(&self.ready.planned, &self.ready.places)
@@ -130,11 +130,12 @@ impl TargetRun {
             served.map_err(|error| lost(&error))?,
             own.map_err(|error| lost(&error))?,
         );
-        let spec = served.complete(spec);
+        let mut spec = served.complete(spec);
         let sessions = Sessions {
             target: Arc::new(own),
             directories: served.sessions.clone(),
         };
+        spec.judged = self.judged(judge.as_deref(), &sessions).await?;
         let inline = InlineName::of(&self.ready);
         let events = self.watched(&spec, inline.as_ref());
         let result = tokio::select! {
@@ -143,6 +144,7 @@ impl TargetRun {
             reason = secrets.failed() => Err(SolveFailure::new(FailureKind::Build, reason)),
         };
         directories.note_changes(&spec.target, &served);
+        Judge::end(judge.as_deref(), result.as_ref().err());
         let result = match (result, publishing.zip(first)) {
             (Ok(solved), Some(((publishing, publication), first))) => {
                 let built = BuiltTarget {
@@ -186,6 +188,36 @@ impl TargetRun {
             .await
             .map_err(|error| layout(&error))?;
         Ok(solved)
+    }
+
+    /// Loads the policies of the target, by which `judge` decides. Returns what it decides about.
+    async fn judged(
+        &self,
+        judge: Option<&Judge>,
+        sessions: &Sessions,
+    ) -> Result<JudgedSources, SolveFailure> {
+        let Some(judge) = judge else {
+            return Ok(JudgedSources::Nothing);
+        };
+        let (engine, events) = (&self.shared.engine, &self.shared.events);
+        tokio::select! {
+            judged = Box::pin(judge.load(engine, &sessions.target, events)) => judged,
+            () = self.halt.cancelled() => {
+                Err(SolveFailure::new(FailureKind::Cancelled, "cancelled"))
+            }
+        }
+    }
+
+    /// The contents that the session serves and takes: layouts, and local caches.
+    fn stores(
+        &self,
+        caches: &ServedCaches,
+        layout: Option<&LayoutOutput>,
+    ) -> Option<ContentStores> {
+        let mut stores = layouts::stores(&self.ready.places);
+        stores.extend(caches.stores.clone());
+        stores.extend(layout.map(LayoutOutput::store));
+        ContentStores::of(stores)
     }
 
     /// Waits for the targets that this one links to, whose results are added to `spec`, and for a slot.
@@ -249,10 +281,6 @@ impl TargetRun {
         events: &EventSink,
     ) -> Result<Solved, SolveFailure> {
         let (engine, halt) = (&self.shared.engine, &self.halt);
-        let policies = &self.shared.policies;
-        // Few targets need it, and none while it builds.
-        let check = Box::pin(policies.check(&self.ready, engine, &sessions.target));
-        check.await?;
         let saved = self.saved.as_ref();
         let read = saved.and_then(|saved| SavedFiles::hook(saved, &spec.target, events));
         let mut hooks = JobHooks {
@@ -414,6 +442,17 @@ fn not_kept(target: &TargetName, special: &SpecialFiles) -> Option<Diagnostic> {
             .note(format!("the first is {first}"))
             .help("an output of `type=tar` keeps them all, for every user and every file system"),
     )
+}
+
+/// `session` with the service by which `judge` decides about sources.
+fn with_judge(session: SessionBuilder, judge: Option<&Arc<Judge>>) -> SessionBuilder {
+    match judge {
+        Some(judge) => {
+            let judge: Arc<dyn SourceJudge> = Arc::<Judge>::clone(judge);
+            session.attach(Arc::new(PolicyService(judge)))
+        }
+        None => session,
+    }
 }
 
 fn cancelled() -> NotBuilt {

@@ -5,6 +5,7 @@
 
 pub(crate) mod awaited;
 pub(crate) mod blocking;
+pub(crate) mod build_source;
 pub(crate) mod causes;
 pub(crate) mod clock;
 pub(crate) mod descriptors;

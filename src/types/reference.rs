@@ -63,6 +63,25 @@ impl Reference {
         self.digest.is_some()
     }
 
+    /// The tag. `None` if it has none.
+    pub(crate) fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
+    /// The digest. `None` if it has none.
+    pub(crate) const fn digest(&self) -> Option<&Digest> {
+        self.digest.as_ref()
+    }
+
+    /// The same name with `digest` in place of its own.
+    #[must_use]
+    pub(crate) fn with_digest(&self, digest: Digest) -> Self {
+        Self {
+            digest: Some(digest),
+            ..self.clone()
+        }
+    }
+
     /// The tag; `latest` if there is neither a tag nor a digest. `None` if there is only a digest.
     pub(crate) fn tag_or_latest(&self) -> Option<&str> {
         match (&self.tag, &self.digest) {

@@ -46,6 +46,7 @@ mod own_image;
 mod pages;
 mod parity;
 mod plugin;
+mod policies;
 mod preflight;
 mod progress;
 mod provenance;

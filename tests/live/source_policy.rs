@@ -1,7 +1,6 @@
 //! Static rules on the sources of builds, beside buildx.
 
 use crate::support::bakers::{Baker, Bakers};
-use crate::support::git_server::GitServer;
 use crate::support::project::TestProject;
 
 const VARIABLE: &str = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY";
@@ -81,39 +80,4 @@ fn an_unreadable_policy_ends_the_run_before_any_work() {
     }
     let output = bakers.bake(Baker::Rbake, &project("busybox", "{"), &[]);
     assert!(output.stderr.contains("run::source-policy"), "{output}");
-}
-
-// buildx applies it. rbake cannot, and does not ignore it, either.
-#[test]
-#[ignore = "needs live peers"]
-fn a_policy_beside_a_dockerfile_in_a_repository_is_not_ignored() {
-    let bakers = Bakers::on_the_shared_daemon();
-    let server = GitServer::serving(
-        &[
-            ("sub/own.Dockerfile", "FROM busybox\nRUN echo own >/own\n"),
-            (
-                "sub/own.Dockerfile.rego",
-                "package docker\n\ndecision := {\"allow\": false}\n",
-            ),
-            ("sub/free.Dockerfile", "FROM busybox\nRUN echo free >/own\n"),
-        ],
-        None,
-    );
-    let url = server.url();
-    let of = |name: &str| {
-        format!(
-            "target \"{name}\" {{\n  context = \"{url}\"\n  dockerfile = \"sub/{name}.Dockerfile\"\n  output = [\"type=cacheonly\"]\n}}\n"
-        )
-    };
-    let definition = [of("own"), of("free")].concat();
-    for baker in Baker::ALL {
-        let project = TestProject::new().file("docker-bake.hcl", &definition);
-        let output = bakers.bake(baker, &project, &["free"]);
-        assert_eq!(output.code, Some(0), "{baker:?}: {output}");
-        let output = bakers.bake(baker, &project, &["own"]);
-        assert_eq!(output.code, Some(1), "{baker:?}: {output}");
-        assert!(output.stderr.contains("policy"), "{baker:?}: {output}");
-        let output = bakers.bake(baker, &project, &["own", "--policy", "disabled=true"]);
-        assert_eq!(output.code, Some(0), "{baker:?}: {output}");
-    }
 }

@@ -151,11 +151,31 @@ pub struct AttestationChain {
     pub attestation_manifest: ::prost::alloc::string::String,
     #[prost(string, repeated, tag = "4")]
     pub signature_manifests: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Encoded values; kept as they came.
-    #[prost(btree_map = "string, bytes", tag = "5")]
+    #[prost(btree_map = "string, message", tag = "5")]
     pub blobs: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
-        ::prost::bytes::Bytes,
+        Blob,
+    >,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Blob {
+    #[prost(message, optional, tag = "1")]
+    pub descriptor: ::core::option::Option<Descriptor>,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub data: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Descriptor {
+    #[prost(string, tag = "1")]
+    pub media_type: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub digest: ::prost::alloc::string::String,
+    #[prost(int64, tag = "3")]
+    pub size: i64,
+    #[prost(btree_map = "string, string", tag = "5")]
+    pub annotations: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
     >,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -63,9 +63,7 @@ impl Check<'_> {
             },
             PublishMode::Buildx => SharedTags::LastWins,
         };
-        let mut found = plan::unsupported(self.plan);
-        let mut values = plan::check_build(self.plan, self.environment, shared);
-        found.0.append(&mut values.0);
+        let mut found = plan::check_build(self.plan, shared);
         found
             .0
             .append(&mut run::check(self.plan, self.environment).0);

@@ -16,6 +16,7 @@ mod health;
 mod lifecycle;
 #[cfg(test)]
 pub(crate) mod peer;
+mod policy;
 mod secret_file;
 pub(crate) mod secrets;
 pub(crate) mod shared;
@@ -31,6 +32,7 @@ pub use content::ContentStores;
 pub use export::Exports;
 pub use lifecycle::Session;
 pub(crate) use lifecycle::SessionError;
+pub(crate) use policy::{PolicyService, SourceJudge};
 pub(crate) use secret_file::SecretFiles;
 pub use secrets::{SecretSource, Secrets};
 pub(crate) use shared::SharedSessions;

@@ -82,6 +82,12 @@ pub(super) fn solve_request(spec: &SolveSpec, sessions: &SessionIds) -> control:
         entitlements: entitlements.into_iter().collect(),
         internal: spec.internal,
         source_policy: spec.source_policy.as_ref().map(SourcePolicy::to_message),
+        source_policy_session: if spec.judged.are_any() {
+            sessions.target.to_string()
+        } else {
+            String::new()
+        },
+        proxy_network: spec.judged.through_proxy(),
         exporters,
         ..control::SolveRequest::default()
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::id::BuildRef;
-use crate::engine::spec::{CacheBackend, Exporter, ExtraHost, StepLimits, VcsFacts};
+use crate::engine::spec::{CacheBackend, Exporter, ExtraHost, JudgedSources, StepLimits, VcsFacts};
 use crate::types::remote::RemoteAddress;
 use crate::types::ulimit::Ulimit;
 use crate::types::{ContextImage, NetworkMode, Secret};
@@ -416,4 +416,16 @@ fn the_attributes_do_not_name_the_targets_own_session() {
         "{attrs:?}"
     );
     assert_eq!(attrs["context:src"], "local:src");
+}
+
+#[test]
+fn the_session_of_the_target_decides_about_sources_only_if_it_has_policies() {
+    let mut spec = full();
+    let request = solve_request(&spec, &apart("s"));
+    assert_eq!(request.source_policy_session, "");
+    assert!(!request.proxy_network);
+    spec.judged = JudgedSources::SourcesAndDownloads;
+    let request = solve_request(&spec, &apart("s"));
+    assert_eq!(request.source_policy_session, request.session);
+    assert!(request.proxy_network);
 }

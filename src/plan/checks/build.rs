@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{caches, problem, references};
 use crate::definition::model::{ExportKind, Sink};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
-use crate::golang::strconv;
-use crate::plan::model::{DockerfileSource, Plan, PlannedTarget};
-use crate::types::{Environment, TargetName};
+use crate::plan::model::{Plan, PlannedTarget};
+use crate::types::TargetName;
 
 /// What it means that several targets push to one tag.
 #[derive(Debug, Clone, Copy)]
@@ -22,13 +21,8 @@ pub(crate) enum SharedTags<'a> {
 }
 
 /// Reports the parts of `plan` that cannot be built, and warns about probable mistakes.
-pub(crate) fn check_build(
-    plan: &Plan,
-    environment: &Environment,
-    shared: SharedTags<'_>,
-) -> Diagnostics {
+pub(crate) fn check_build(plan: &Plan, shared: SharedTags<'_>) -> Diagnostics {
     let mut problems = Diagnostics::default();
-    policies(plan, environment, &mut problems);
     for target in plan.targets.values() {
         problems.0.extend(target.build().problems.0.iter().cloned());
         modes(target, &mut problems);
@@ -115,39 +109,5 @@ fn shared_names(plan: &Plan, shared: SharedTags<'_>, problems: &mut Diagnostics)
             problem = problem.at(span, "");
         }
         problems.push(problem);
-    }
-}
-
-/// Reports policies that apply although the definition does not mention them. rbake cannot apply them yet. It must
-/// not ignore them, because users rely on these rules.
-fn policies(plan: &Plan, environment: &Environment, problems: &mut Diagnostics) {
-    const CODE: &str = "plan::unsupported-policy";
-    if environment
-        .get("BUILDX_DEFAULT_POLICY")
-        .and_then(strconv::parse_bool)
-        == Some(true)
-    {
-        problems.push(Diagnostic::error(
-            Class::Definition,
-            CODE,
-            "the default policy that `BUILDX_DEFAULT_POLICY` asks for cannot be applied yet",
-        ));
-    }
-    for target in plan.targets.values() {
-        let switched_off = target
-            .attributes
-            .policy
-            .iter()
-            .any(|policy| policy.disabled);
-        let DockerfileSource::Local(dockerfile) = &target.inputs.dockerfile else {
-            continue;
-        };
-        let policy = format!("{dockerfile}.rego");
-        if !switched_off && environment.current_dir().join(&policy).is_file() {
-            let message = format!("the policy `{policy}` of its Dockerfile cannot be applied yet");
-            problems.push(problem(CODE, target, None, message).help(
-                "`--policy disabled=true` builds without policies, if that is what you want",
-            ));
-        }
     }
 }

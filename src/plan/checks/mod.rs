@@ -94,7 +94,7 @@ mod tests {
 
     fn built(project: &Project, args: &[&str]) -> Diagnostics {
         let plan = project.plan(args).unwrap();
-        check_build(&plan, &project.environment(), SharedTags::LastWins)
+        check_build(&plan, SharedTags::LastWins)
     }
 
     #[test]
@@ -112,7 +112,7 @@ mod tests {
             let shared = SharedTags::Refused {
                 untagged: &untagged,
             };
-            check_build(&plan, &project.environment(), shared)
+            check_build(&plan, shared)
         };
         let found = claimed(&[]);
         assert_eq!(codes(&found), ["publish::claimed-twice"]);
@@ -124,7 +124,7 @@ mod tests {
         let shared = SharedTags::Refused {
             untagged: &BTreeSet::new(),
         };
-        let found = check_build(&local, &project.environment(), shared);
+        let found = check_build(&local, shared);
         assert_eq!(codes(&found), [""; 0]);
     }
 
@@ -199,17 +199,6 @@ mod tests {
         );
         assert!(warnings.0.iter().all(|w| w.severity == Severity::Warning));
         assert_eq!(codes(&built(&project, &["a", "--push"])), [""; 0]);
-    }
-
-    #[test]
-    fn policies_that_the_definition_does_not_mention_are_not_ignored() {
-        let project = target("").file("Dockerfile.rego", "package docker");
-        assert_eq!(
-            codes(&built(&project, &["a"])),
-            ["plan::unsupported-policy"]
-        );
-        let off = target(r#"policy = ["disabled=true"]"#).file("Dockerfile.rego", "");
-        assert_eq!(codes(&built(&off, &["a"])), [""; 0]);
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl Rehearsed {
             attestation.kind != "provenance" || attestation.parameters.iter().any(is_max)
         });
         // The job has no policy, and the frontend would ask for images that the policy denies.
-        if !is_simple(ready) || spec.source_policy.is_some() {
+        if !is_simple(ready) || spec.source_policy.is_some() || ready.policies.are_possible() {
             return None;
         }
         let mut spec = spec.clone();

@@ -11,7 +11,7 @@ use super::place::{CachePlace, PlaceError};
 use super::work::{ExportWork, ExportedSolve};
 use super::{IGNORE_ERROR, SharedCache, groups, objects};
 use crate::engine::session::content::{CollectedBlobs, ContentStores, StoreAccess};
-use crate::engine::session::{Auth, SessionBuilder, SharedSessions};
+use crate::engine::session::{Auth, PolicyService, SessionBuilder, SharedSessions};
 use crate::engine::spec::{CacheBackend, SolveCache, SolveSpec};
 use crate::engine::{
     BuildRef, Connection, EndedSolve, MergedExport, MergedResponse, SessionError, SessionId,
@@ -23,6 +23,7 @@ use crate::run::cache_imports::CacheImports;
 use crate::run::caches::{self, ServedCaches};
 use crate::run::directories::{Directories, Served, WantedDirectories};
 use crate::run::lower::LocalCache;
+use crate::run::policies::MergedJudge;
 use crate::run::shared_context::SharedContext;
 use crate::run::{images, layouts, ran_steps};
 use crate::types::blocking::unblock;
@@ -208,6 +209,11 @@ async fn solve(
     if let Some(stores) = ContentStores::of(stores) {
         session = session.attach(Arc::new(stores));
     }
+    let judge = MergedJudge::of(solves.iter().map(|solve| &solve.ready.policies));
+    let judged = judge.as_ref().map(MergedJudge::judged).unwrap_or_default();
+    if let Some(judge) = judge {
+        session = session.attach(Arc::new(PolicyService(Arc::new(judge))));
+    }
     let connection = shared.engine.connection();
     let sessions = SharedSessions::new(Arc::clone(connection), shared.setting.node.clone());
     let directories = shared.directories.again(sessions);
@@ -243,6 +249,7 @@ async fn solve(
         cache: with_errors(to.clone()),
         solves,
         with_union: with_union(cache, shared),
+        judged,
     };
     let failures: Vec<_> = served
         .iter()
