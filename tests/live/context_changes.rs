@@ -74,7 +74,8 @@ impl Drop for Appender {
 /// Whether a warning has `text`, be it in a text for people or in an object, where texts are in base64.
 fn says(output: &CommandOutput, text: &str) -> bool {
     let objects = output.stderr.lines();
-    let mut objects = objects.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let mut objects =
+        objects.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let has = |part: &serde_json::Value| {
         let bytes = STANDARD.decode(part.as_str().unwrap_or_default());
         String::from_utf8_lossy(&bytes.unwrap_or_default()).contains(text)

@@ -8,6 +8,7 @@ use super::TargetPolicies;
 use super::found::{FoundFile, FoundPolicies, FoundPolicy, LIMIT, source};
 use super::log::PolicyLog;
 use super::remote;
+use crate::builder::Notice;
 use crate::definition::model::LogLevel;
 use crate::engine::session::SourceJudge;
 use crate::engine::spec::JudgedSources;
@@ -94,14 +95,8 @@ impl Judge {
             other => self.failure(&other.reason()),
         };
         let mut files = KnownFiles::default();
-        let mut sources = Vec::new();
-        for policy in &self.found.policies {
-            let read = self.sources(policy, engine, session).await;
-            let read = read.map_err(failed)?;
-            if !read.is_empty() {
-                sources.push((policy, read));
-            }
-        }
+        let sources = self.all_sources(engine, session, events).await;
+        let sources = sources.map_err(failed)?;
         if sources.is_empty() {
             return Ok(JudgedSources::Nothing);
         }
@@ -171,6 +166,31 @@ impl Judge {
         let help = format!("BuildKit v{version} and newer support it");
         failure.help.push(help);
         failure
+    }
+
+    /// The policies that have files, with these. For those in a remote context, the builder has to fetch it, which may take long.
+    async fn all_sources(
+        &self,
+        engine: &Engine,
+        session: &Session,
+        events: &EventSink,
+    ) -> Result<Vec<(&FoundPolicy, Vec<PolicySource>)>, Unusable> {
+        let target = &self.found.target;
+        let notice = self.found.tree.as_ref().map(|_| {
+            let what = format!("{target}: fetch the context, to look for policies in it");
+            Notice::begin(events, &format!("policies of {target}"), &what)
+        });
+        let mut found = Vec::new();
+        for policy in &self.found.policies {
+            let read = self.sources(policy, engine, session).await?;
+            if !read.is_empty() {
+                found.push((policy, read));
+            }
+        }
+        if let Some(notice) = notice {
+            notice.end(None);
+        }
+        Ok(found)
     }
 
     /// The files of `policy`. Those in the context are read.
