@@ -8,7 +8,7 @@ use regorus::Value;
 use super::files::{FileNeed, KnownFiles};
 use super::functions::{self, CallScene, Calls, InputValue};
 use super::input::{self, Described, GitObject, PolicyEnvironment, pinned};
-use super::rego::{Policy, PolicyError};
+use super::rego::{Policy, PolicyError, deeply};
 use super::unknown::{ReachedLines, fields_mentioned, mentioned, question};
 use crate::definition::model::LogLevel;
 use crate::types::Platform;
@@ -168,6 +168,15 @@ impl Policy {
     }
 
     pub(super) fn evaluate(
+        &self,
+        query: &str,
+        described: Described,
+        files: &Arc<KnownFiles>,
+    ) -> Result<EvaluatedPolicy, PolicyError> {
+        deeply(|| self.evaluate_here(query, described, files))
+    }
+
+    fn evaluate_here(
         &self,
         query: &str,
         described: Described,

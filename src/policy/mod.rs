@@ -13,6 +13,7 @@ mod files;
 mod format;
 mod functions;
 mod input;
+mod nesting;
 mod reading;
 mod rego;
 mod signature;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use regorus::unstable::{BUILTINS, Module, Ref};
@@ -12,8 +12,10 @@ use regorus::{Engine, PolicyLengthConfig};
 use super::BUILTIN_NAME;
 use super::files::{FileNeed, KnownFiles};
 use super::functions::{OWN, PERMITTED};
+use super::nesting;
 use super::reading::{self, Mention, Place};
 use super::template;
+use crate::hcl::on_deep_stack;
 
 /// The name of the module with the functions that every policy may use.
 const HELPERS_NAME: &str = "builtin/buildx_defaults.rego";
@@ -23,7 +25,9 @@ const HELPERS: &str = include_str!("helpers.rego");
 const MODULE_LIMIT: u64 = 1 << 20;
 /// The most modules of a policy.
 const MODULES: usize = 256;
-/// The most time for one evaluation.
+/// The deepest nesting of brackets.
+const DEEPEST: usize = 16;
+/// The most time for one evaluation, and for reading one module.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// How many steps of an evaluation are made between two looks at the clock.
 const STEPS: NonZeroU32 = NonZeroU32::new(128).unwrap();
@@ -98,12 +102,36 @@ pub(crate) enum PolicyError {
     Decision(String),
 }
 
+/// Expressions may be as deep as a module is long, and so is the recursion that drops them.
+impl Drop for Policy {
+    fn drop(&mut self) {
+        let engine = self.engine.get_mut();
+        let engine = std::mem::take(engine.unwrap_or_else(PoisonError::into_inner));
+        // Without a thread, it is dropped here.
+        let _ = on_deep_stack(move || drop(engine));
+    }
+}
+
+/// Runs `work`, which may recurse as deep as a module is long.
+pub(super) fn deeply<T: Send>(
+    work: impl FnOnce() -> Result<T, PolicyError> + Send,
+) -> Result<T, PolicyError> {
+    on_deep_stack(work).unwrap_or_else(|error| {
+        let reason = format!("cannot start a thread: {error}");
+        Err(PolicyError::Evaluation(reason))
+    })
+}
+
 impl Policy {
-    /// Loads a policy whose modules are in `sources`. The modules that it imports are in `files`.
+    /// Loads a policy whose modules are in `sources`. The modules that it imports are in `files`. Blocking.
     pub(crate) fn load(
         sources: &[PolicySource],
         files: &KnownFiles,
     ) -> Result<Loaded, PolicyError> {
+        deeply(|| Self::load_here(sources, files))
+    }
+
+    fn load_here(sources: &[PolicySource], files: &KnownFiles) -> Result<Loaded, PolicyError> {
         let mut modules = Modules::default();
         modules.add(HELPERS_NAME, HELPERS, None)?;
         for source in sources {
@@ -267,10 +295,29 @@ fn engine() -> Engine {
     engine
 }
 
+/// Parses a module. `regorus` reads what is in brackets twice, so that the time doubles with each level of them: neither deep nor many
+/// brackets may hold up a run.
 fn parsed(name: &str, text: &str) -> Result<Ref<Module>, PolicyError> {
-    let mut engine = engine();
-    let added = engine.add_policy(name.to_owned(), text.to_owned());
-    added.map_err(|error| PolicyError::Syntax(error.to_string().trim().to_owned()))?;
-    let module = engine.get_modules().first().cloned();
-    module.ok_or_else(|| PolicyError::Syntax(format!("{name}: there is no module")))
+    if nesting::depth(text) > DEEPEST {
+        let reason = format!("{name}: brackets are nested more than {DEEPEST} deep");
+        return Err(PolicyError::Syntax(reason));
+    }
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let (owned_name, owned_text) = (name.to_owned(), text.to_owned());
+    let parse = move || {
+        let mut engine = engine();
+        let added = engine.add_policy(owned_name, owned_text);
+        let module = added.map(|_| engine.get_modules().first().cloned());
+        // Nobody waits any more if it took too long.
+        let _ = sender.send(module.map_err(|error| error.to_string().trim().to_owned()));
+    };
+    let thread = std::thread::Builder::new().name("policy".to_owned());
+    let cannot = |reason: &str| PolicyError::Syntax(format!("{name}: {reason}"));
+    thread
+        .spawn(|| on_deep_stack(parse))
+        .map_err(|error| cannot(&error.to_string()))?;
+    let parsed = receiver.recv_timeout(TIME_LIMIT);
+    let parsed = parsed.map_err(|_| cannot("it takes too long to read"))?;
+    let module = parsed.map_err(PolicyError::Syntax)?;
+    module.ok_or_else(|| cannot("there is no module"))
 }

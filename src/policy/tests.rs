@@ -345,6 +345,37 @@ fn checked(policy: &Policy) -> Result<Checked<SourceAnswer>, PolicyError> {
 }
 
 #[test]
+fn brackets_that_take_long_to_read_are_refused() {
+    let rules = format!(
+        "x := {}{}\n\nallow if true",
+        "[".repeat(200),
+        "]".repeat(200)
+    );
+    let reason = policy_of(&rules).unwrap_err().to_string();
+    assert!(reason.contains("nested more than"), "{reason}");
+}
+
+#[test]
+fn deep_expressions_do_not_overflow_the_stack() {
+    for rules in [
+        format!("allow if data{} == 1", ".a".repeat(20_000)),
+        format!("allow if data.x{} == 1", "[1]".repeat(9_000)),
+        format!("allow if {}1 == 1", "-".repeat(20_000)),
+        format!("allow if 1{} == 1", " +\n1".repeat(9_000)),
+        format!("allow if false{}", " with input.x as 1".repeat(3_000)),
+        format!(
+            "x := 1 if false{}\n\nallow if x",
+            "\nelse := 2 if false".repeat(9_000)
+        ),
+    ] {
+        // Any answer but a crash will do.
+        if let Ok(policy) = policy_of(&rules) {
+            let _ = checked(&policy);
+        }
+    }
+}
+
+#[test]
 fn evaluations_are_limited() {
     let doubled: Vec<String> = (1..40)
         .map(|at| {
