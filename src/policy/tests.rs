@@ -256,11 +256,15 @@ fn decisions_are_those_of_buildx() {
             ));
         }
     }
+    assert_all_right(&wrong, cases.len());
+}
+
+#[track_caller]
+fn assert_all_right(wrong: &[String], cases: usize) {
+    let count = wrong.len();
     assert!(
         wrong.is_empty(),
-        "{} of {}:\n{}",
-        wrong.len(),
-        cases.len(),
+        "{count} of {cases}:\n{}",
         wrong.join("\n")
     );
 }
@@ -309,13 +313,7 @@ fn modules_have_the_values_of_opa() {
             wrong.push(format!("{name}: {got:?}, not {expected}"));
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} of {}:\n{}",
-        wrong.len(),
-        cases.len(),
-        wrong.join("\n")
-    );
+    assert_all_right(&wrong, cases.len());
 }
 
 fn policy_of(rules: &str) -> Result<Policy, PolicyError> {
