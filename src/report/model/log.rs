@@ -109,6 +109,11 @@ impl Tail {
         self.bytes.cast_signed() - before.cast_signed()
     }
 
+    /// Counts a line that is not kept.
+    pub(super) fn count(&mut self) {
+        self.dropped += 1;
+    }
+
     /// Drops all lines but keeps their number. Returns the bytes that were freed.
     pub(super) fn clear(&mut self) -> usize {
         self.dropped += self.lines.len() as u64;

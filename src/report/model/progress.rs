@@ -201,6 +201,18 @@ impl Model {
         if state.is_over() {
             changes.push(ModelChange::RowEnded(id));
         }
+        if state.is_success() {
+            self.forget_tail(id);
+        }
+    }
+
+    /// Drops the output of a row that succeeded: output is shown while a step runs, and again only if it fails.
+    fn forget_tail(&mut self, id: RowId) {
+        let tail = &mut self.rows[id.index()].tail;
+        if !tail.is_empty() {
+            self.tail_bytes = self.tail_bytes.saturating_sub(tail.clear());
+            self.with_tail.retain(|with_tail| *with_tail != id);
+        }
     }
 
     /// Computes the state of a row. A group is running if one of its vertices is, failed if one of them is, and
@@ -261,14 +273,18 @@ impl Model {
         if row.clipped.is_none() {
             row.clipped = clip_limit(&line.text).map(Into::into);
         }
-        if row.tail.is_empty() {
-            self.with_tail.push_back(id);
-        }
-        let grown = row.tail.push(line.clone());
         row.last_output = Some(self.now);
-        self.tail_bytes = self.tail_bytes.saturating_add_signed(grown);
+        if row.state.is_success() {
+            row.tail.count();
+        } else {
+            if row.tail.is_empty() {
+                self.with_tail.push_back(id);
+            }
+            let grown = row.tail.push(line.clone());
+            self.tail_bytes = self.tail_bytes.saturating_add_signed(grown);
+            self.bound_tails();
+        }
         changes.push(ModelChange::Line(id, line));
-        self.bound_tails();
     }
 
     /// Drops the output of rows until the limit for all rows holds. Rows that wrote first lose it first, failed

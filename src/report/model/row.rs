@@ -41,6 +41,11 @@ impl State {
     pub(crate) const fn is_over(self) -> bool {
         !matches!(self, Self::Pending | Self::Running)
     }
+
+    /// Whether there is a result.
+    pub(crate) const fn is_success(self) -> bool {
+        matches!(self, Self::Done | Self::Cached)
+    }
 }
 
 /// Progress of a part of a row, such as a layer that is pulled.

@@ -56,7 +56,7 @@ fn a_first_build() {
         .unwrap();
     assert_eq!(base.targets.len(), 3);
     assert_eq!(
-        base.tail().len(),
+        base.tail().seen(),
         6,
         "three solves reported these lines, each once"
     );
@@ -69,14 +69,9 @@ fn a_first_build() {
         .iter()
         .find(|row| row.name.starts_with("[builder 2/2]") && row.state == State::Done)
         .unwrap();
-    let tail: Vec<&str> = builder.tail().last(3).map(|line| &*line.text).collect();
-    assert_eq!(
-        tail,
-        [
-            "Collecting flower",
-            "     ━━━━━━━━ 100%",
-            "Successfully installed 7 packages"
-        ]
+    assert!(
+        builder.tail().seen() > 0 && builder.tail().is_empty(),
+        "the output of a step that succeeded is not kept"
     );
     let pulled = model
         .rows()
@@ -291,6 +286,50 @@ fn a_group_is_cached_if_all_of_it_is() {
         (model.rows()[0].state, model.totals().steps.cached),
         (State::Done, 0)
     );
+}
+
+/// Hundreds of steps run at the same time, and each may write much.
+#[test]
+fn output_is_kept_while_a_step_runs_and_if_it_fails() {
+    let mut model = Model::new();
+    let output = |n: u8| StatusUpdate {
+        logs: vec![VertexLog {
+            vertex: Digest::sha256(&[n]),
+            timestamp: None,
+            stream: 1,
+            data: bytes::Bytes::from(format!("a line of step {n}\n")),
+        }],
+        ..StatusUpdate::default()
+    };
+    let vertices = |vertices| StatusUpdate {
+        vertices,
+        ..StatusUpdate::default()
+    };
+    let kept = |model: &Model| {
+        let rows = model.rows().iter();
+        rows.map(|row| (row.tail().len(), row.tail().seen()))
+            .collect::<Vec<_>>()
+    };
+    let running = vec![
+        vertex(0, Some(0), None, false),
+        vertex(1, Some(0), None, false),
+    ];
+    send(&mut model, "web", vertices(running));
+    send(&mut model, "web", output(0));
+    send(&mut model, "web", output(1));
+    assert_eq!(kept(&model), [(1, 1), (1, 1)]);
+
+    let failed = Vertex {
+        error: "exit code: 1".to_owned(),
+        ..vertex(1, Some(0), Some(9), false)
+    };
+    let ended = vec![vertex(0, Some(0), Some(9), false), failed];
+    send(&mut model, "web", vertices(ended));
+    assert_eq!(kept(&model), [(0, 1), (1, 1)]);
+    // The last output may arrive after the end of a step.
+    send(&mut model, "web", output(0));
+    send(&mut model, "web", output(1));
+    assert_eq!(kept(&model), [(0, 2), (2, 2)]);
 }
 
 #[test]
