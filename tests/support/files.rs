@@ -8,12 +8,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use rbake::engine::session::Attachable;
+use rbake::engine::session::{Attachable, Services};
 use rbake_proto::filesync::file_sync_server::{FileSync, FileSyncServer};
 use rbake_proto::packet::{Packet, PacketType, Stat};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status, Streaming};
 
 type Packets = Pin<Box<dyn Stream<Item = Result<Packet, Status>> + Send>>;
@@ -47,8 +46,8 @@ impl Attachable for MemoryFiles {
         &["/moby.filesync.v1.FileSync/DiffCopy"]
     }
 
-    fn mount(&self, routes: &mut RoutesBuilder) {
-        routes.add_service(FileSyncServer::new(self.clone()));
+    fn mount(&self, services: &mut Services) {
+        services.add(FileSyncServer::new(self.clone()));
     }
 }
 

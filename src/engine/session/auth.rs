@@ -6,13 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Services;
 use rbake_proto::filesync::auth_server::{self, AuthServer};
 use rbake_proto::filesync::{
     CredentialsRequest, CredentialsResponse, FetchTokenRequest, FetchTokenResponse,
     GetTokenAuthorityRequest, GetTokenAuthorityResponse, VerifyTokenAuthorityRequest,
     VerifyTokenAuthorityResponse,
 };
-use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status};
 
 use super::Attachable;
@@ -71,9 +71,9 @@ impl Attachable for Auth {
         ]
     }
 
-    fn mount(&self, routes: &mut RoutesBuilder) {
+    fn mount(&self, services: &mut Services) {
         let server = AuthServer::new(self.clone());
-        routes.add_service(server.max_decoding_message_size(QUESTION_LIMIT));
+        services.add(server.max_decoding_message_size(QUESTION_LIMIT));
     }
 }
 

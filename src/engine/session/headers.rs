@@ -15,8 +15,9 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 use tonic::body::Body;
-use tonic::service::Routes;
 use tower::Service;
+
+use super::Services;
 
 /// The most bytes of headers that all calls in progress may have together. A single call has at most 16 MiB of text.
 const SESSION: usize = 128 << 20;
@@ -36,14 +37,14 @@ fn cost(headers: &HeaderMap) -> usize {
 /// The services of a session, within the limit on headers.
 #[derive(Clone)]
 pub(super) struct Bounded {
-    routes: Routes,
+    services: Services,
     free: Arc<Semaphore>,
 }
 
 impl Bounded {
-    pub(super) fn new(routes: Routes) -> Self {
+    pub(super) fn new(services: Services) -> Self {
         Self {
-            routes,
+            services,
             free: Arc::new(Semaphore::new(SESSION / UNIT)),
         }
     }
@@ -72,7 +73,7 @@ where
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // `Routes` is always ready.
+        // `Services` is always ready.
         Poll::Ready(Ok(()))
     }
 
@@ -80,7 +81,7 @@ where
         // Count now, not when the future is polled: until then, waiting calls would be unlimited.
         match self.share(request.headers()) {
             Ok(share) => {
-                let answer = self.routes.call(request);
+                let answer = self.services.call(request.map(Body::new));
                 Box::pin(async move {
                     let counted = |body| CountedBody {
                         body,
@@ -130,15 +131,14 @@ mod tests {
     use super::*;
     use crate::engine::session::Attachable;
     use crate::engine::session::filesync::FileSync;
-    use tonic::service::RoutesBuilder;
 
     const RESOURCE_EXHAUSTED: &str = "8";
 
     fn bounded() -> Bounded {
-        let mut routes = RoutesBuilder::default();
+        let mut services = Services::default();
         let sync = FileSync::new(Vec::new(), crate::event::EventSink::none());
-        sync.mount(&mut routes);
-        Bounded::new(routes.routes().prepare())
+        sync.mount(&mut services);
+        Bounded::new(services)
     }
 
     async fn call(bounded: &mut Bounded, size: usize) -> Response<CountedBody> {

@@ -1,8 +1,8 @@
 //! The health check, by which the daemon knows that a session is alive.
 
+use super::Services;
 use rbake_proto::health::health_server::{self, HealthServer};
 use rbake_proto::health::{HealthCheckRequest, HealthCheckResponse, ServingStatus};
-use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status};
 
 use super::Attachable;
@@ -17,9 +17,9 @@ impl Attachable for Health {
         &["/grpc.health.v1.Health/Check"]
     }
 
-    fn mount(&self, routes: &mut RoutesBuilder) {
+    fn mount(&self, services: &mut Services) {
         let server = HealthServer::new(*self);
-        routes.add_service(server.max_decoding_message_size(QUESTION_LIMIT));
+        services.add(server.max_decoding_message_size(QUESTION_LIMIT));
     }
 }
 

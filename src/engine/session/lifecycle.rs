@@ -13,13 +13,12 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
-use tonic::service::{Routes, RoutesBuilder};
 use tonic::{Request, Status, Streaming};
 use tracing::Instrument as _;
 
-use super::SessionBuilder;
 use super::headers::Bounded;
 use super::tunnel::{DEPTH, Tunnel};
+use super::{Services, SessionBuilder};
 use crate::engine::connection::{
     CONNECTION_WINDOW, Connection, ConnectionError, FRAME_SIZE, HEADER_LIMIT, STREAM_WINDOW,
 };
@@ -169,13 +168,13 @@ async fn try_open(
 
     let mut request = Request::new(ReceiverStream::new(to_daemon));
     describe_session(&builder, request.metadata_mut());
-    let mut routes = RoutesBuilder::default();
+    let mut services = Services::default();
     for attachable in &builder.attachables {
-        attachable.mount(&mut routes);
+        attachable.mount(&mut services);
     }
     // The daemon starts its calls at once, possibly before its answer to our call arrives. So serve first.
     let tunnel = Tunnel::new(inbound, outbound);
-    let served = serve(tunnel, routes.routes(), closing.clone(), tell.clone());
+    let served = serve(tunnel, services, closing.clone(), tell.clone());
     tokio::spawn(served.instrument(span.clone()));
 
     let mut control = connection.control();
@@ -221,11 +220,11 @@ fn describe_session(builder: &SessionBuilder, metadata: &mut MetadataMap) {
 /// Answers the daemon's calls until the daemon closes the stream or we close the session.
 async fn serve(
     tunnel: Tunnel,
-    routes: Routes,
+    services: Services,
     closing: CancellationToken,
     tell: watch::Sender<Option<Ending>>,
 ) {
-    let service = TowerToHyperService::new(Bounded::new(routes.prepare()));
+    let service = TowerToHyperService::new(Bounded::new(services));
     let connection = http2::Builder::new(WithSpanExecutor::current(TokioExecutor::new()))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

@@ -19,13 +19,12 @@ pub(crate) mod peer;
 mod policy;
 mod secret_file;
 pub(crate) mod secrets;
+mod services;
 pub(crate) mod shared;
 pub(crate) mod ssh;
 mod tunnel;
 
 use std::sync::Arc;
-
-use tonic::service::RoutesBuilder;
 
 pub(crate) use auth::Auth;
 pub use content::ContentStores;
@@ -35,6 +34,7 @@ pub(crate) use lifecycle::SessionError;
 pub(crate) use policy::{PolicyService, SourceJudge};
 pub(crate) use secret_file::SecretFiles;
 pub use secrets::{SecretSource, Secrets};
+pub use services::Services;
 pub(crate) use shared::SharedSessions;
 
 use super::connection::Connection;
@@ -48,8 +48,8 @@ pub trait Attachable: Send + Sync {
     /// The methods that it answers, as paths such as `/moby.filesync.v1.Auth/Credentials`.
     fn methods(&self) -> &[&'static str];
 
-    /// Adds the service to the routes of a session. Called once for each session.
-    fn mount(&self, routes: &mut RoutesBuilder);
+    /// Adds the service to those of a session. Called once for each session.
+    fn mount(&self, services: &mut Services);
 }
 
 /// Collects the services of a session and opens it.

@@ -1,9 +1,9 @@
 //! For tests: calls an attachable as a daemon does, through a stream in memory.
 
+use super::Services;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
-use tonic::service::RoutesBuilder;
 use tonic::transport::{Channel, Endpoint};
 
 use super::Attachable;
@@ -12,9 +12,9 @@ use super::headers::Bounded;
 /// A channel to `attachable`, which is served as in a session.
 pub(crate) async fn channel(attachable: &dyn Attachable) -> Channel {
     let (near, far) = tokio::io::duplex(64 << 10);
-    let mut routes = RoutesBuilder::default();
-    attachable.mount(&mut routes);
-    let service = TowerToHyperService::new(Bounded::new(routes.routes().prepare()));
+    let mut services = Services::default();
+    attachable.mount(&mut services);
+    let service = TowerToHyperService::new(Bounded::new(services));
     tokio::spawn(async move {
         let _ = http2::Builder::new(TokioExecutor::new())
             .max_header_list_size(16 << 20)

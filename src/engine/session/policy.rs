@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::Services;
 use rbake_proto::gateway::{
     ResolveSourceGitRequest, ResolveSourceImageRequest, ResolveSourceMetaRequest,
     ResolveSourceMetaResponse,
@@ -14,7 +15,6 @@ use rbake_proto::policysession::{
     CheckPolicyRequest, CheckPolicyResponse, DecisionResponse, DenyMessage, check_policy_response,
 };
 use rbake_proto::sourcepolicy::PolicyAction;
-use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status};
 
 use super::Attachable;
@@ -44,10 +44,10 @@ impl Attachable for PolicyService {
         &["/moby.buildkit.v1.sourcepolicy.policysession.PolicyVerifier/CheckPolicy"]
     }
 
-    fn mount(&self, routes: &mut RoutesBuilder) {
+    fn mount(&self, services: &mut Services) {
         let server = PolicyVerifierServer::new(Verifier(Arc::clone(&self.0)));
         // Attestations and commits come with the questions.
-        routes.add_service(server.max_decoding_message_size(MESSAGE_LIMIT));
+        services.add(server.max_decoding_message_size(MESSAGE_LIMIT));
     }
 }
 

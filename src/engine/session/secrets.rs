@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Services;
 use bytes::Bytes;
 use rbake_proto::secrets::secrets_server::{self, SecretsServer};
 use rbake_proto::secrets::{GetSecretRequest, GetSecretResponse};
 use tokio::sync::watch;
-use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status};
 
 use super::Attachable;
@@ -124,9 +124,9 @@ impl Attachable for SecretsAttachable {
         &["/moby.buildkit.secrets.v1.Secrets/GetSecret"]
     }
 
-    fn mount(&self, routes: &mut RoutesBuilder) {
+    fn mount(&self, services: &mut Services) {
         let server = SecretsServer::new(Service(self.0.clone()));
-        routes.add_service(server.max_decoding_message_size(QUESTION_LIMIT));
+        services.add(server.max_decoding_message_size(QUESTION_LIMIT));
     }
 }
 

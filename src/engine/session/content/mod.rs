@@ -15,6 +15,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use super::Services;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use rbake_proto::content::content_server::{self, ContentServer};
@@ -25,7 +26,6 @@ use rbake_proto::content::{
     WriteContentRequest, WriteContentResponse,
 };
 use tonic::metadata::MetadataMap;
-use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status, Streaming};
 
 pub use collect::CollectedBlobs;
@@ -130,9 +130,9 @@ impl Attachable for ContentStores {
         ]
     }
 
-    fn mount(&self, routes: &mut RoutesBuilder) {
+    fn mount(&self, services: &mut Services) {
         let server = ContentServer::new(self.clone()).max_decoding_message_size(MESSAGE_LIMIT);
-        routes.add_service(server);
+        services.add(server);
     }
 }
 

@@ -19,6 +19,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::Services;
 use bytes::Bytes;
 use futures_util::Stream;
 use prost::Message as _;
@@ -29,7 +30,6 @@ use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
-use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 
@@ -195,9 +195,9 @@ impl Attachable for Exports {
         &["/moby.filesync.v1.FileSend/DiffCopy"]
     }
 
-    fn mount(&self, routes: &mut RoutesBuilder) {
+    fn mount(&self, services: &mut Services) {
         let server = FileSendServer::new(self.clone()).max_decoding_message_size(MESSAGE_LIMIT);
-        routes.add_service(server);
+        services.add(server);
     }
 }
 

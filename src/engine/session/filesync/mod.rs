@@ -21,13 +21,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
+use super::Services;
 use futures_util::future::{Ready, ready};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codec::{Codec as _, Streaming};
 use tonic::server::NamedService;
-use tonic::service::RoutesBuilder;
 
 pub use progress::{ChangedFiles, TransferState, TransferSummary};
 
@@ -245,8 +245,8 @@ impl Attachable for FileSync {
         &[DIFF_COPY]
     }
 
-    fn mount(&self, routes: &mut RoutesBuilder) {
-        routes.add_service(self.clone());
+    fn mount(&self, services: &mut Services) {
+        services.add(self.clone());
     }
 }
 

@@ -14,13 +14,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Services;
 use futures_util::{Stream, StreamExt as _};
 use rbake_proto::ssh::ssh_server::{self, SshServer};
 use rbake_proto::ssh::{BytesMessage, CheckAgentRequest, CheckAgentResponse};
 use tokio::net::UnixStream;
 use tokio_util::io::{ReaderStream, StreamReader};
 use tokio_util::task::AbortOnDropHandle;
-use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use keys::{InvalidKey, KEY_LIMIT, PrivateKeys};
@@ -81,9 +81,9 @@ impl Attachable for SshAgents {
         ]
     }
 
-    fn mount(&self, routes: &mut RoutesBuilder) {
+    fn mount(&self, services: &mut Services) {
         let server = SshServer::new(Service(self.clone()));
-        routes.add_service(server.max_decoding_message_size(MESSAGE_LIMIT));
+        services.add(server.max_decoding_message_size(MESSAGE_LIMIT));
     }
 }
 
