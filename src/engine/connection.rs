@@ -619,16 +619,16 @@ impl tower::Service<http::Request<Body>> for GrpcChannel {
             http::HeaderValue::from_static(USER_AGENT),
         );
         let response = self.send.send_request(request);
-        Box::pin(async move { response.await.map_err(broken) })
+        Box::pin(async move { response.await.map_err(|error| status_of(error).into()) })
     }
 }
 
 /// Wraps `error` in a status. If tonic converted a hyper error itself, it would report a closed connection as
 /// `cancelled`, a code that we use for cancellation by the user.
-fn broken(error: hyper::Error) -> tonic::codegen::StdError {
+pub(super) fn status_of(error: hyper::Error) -> Status {
     let mut status = Status::unavailable(in_one_line(&error));
     status.set_source(Arc::new(BrokenChannel(error)));
-    Box::new(status)
+    status
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod image;
 pub(crate) mod kubernetes;
 pub(crate) mod llb;
 mod merge;
+mod messages;
 pub(crate) mod pulse;
 mod rehearsal;
 pub mod session;

@@ -12,6 +12,7 @@ use tonic::Status;
 
 use super::connection::{Connection, is_from_peer};
 use super::id::BuildRef;
+use super::messages::Messages;
 use crate::diag::Diagnostic;
 use crate::event::{
     EventKind, EventSink, ProgressGroup, SourceExcerpt, StatusUpdate, Vertex, VertexLog,
@@ -19,6 +20,8 @@ use crate::event::{
 };
 use crate::types::secret::redact_urls;
 use crate::types::{Digest, TargetName};
+
+const STATUS: &str = "/moby.buildkit.v1.Control/Status";
 
 /// BuildKit sends the last updates after `Solve` has returned. Like its own clients, we read on until the stream has
 /// been silent for this long.
@@ -86,22 +89,21 @@ async fn follow_once(
     events: &EventSink,
     finished: &CancellationToken,
 ) -> Outcome {
-    let mut control = connection.control();
     let request = StatusRequest {
         r#ref: build_ref.to_string(),
     };
     let mut received = false;
-    let response = until_silent(control.status(request), finished, received).await;
-    let Some(response) = response else {
+    let called = Messages::<StatusResponse>::call(connection.channel(), STATUS, &request);
+    let Some(called) = until_silent(called, finished, received).await else {
         return Outcome::Ended;
     };
-    let mut stream = match response {
-        Ok(response) => response.into_inner(),
+    let mut messages = match called {
+        Ok(messages) => messages,
         Err(status) if is_from_peer(&status) => return Outcome::NoJob,
         Err(status) => return Outcome::Broken(status),
     };
     let mut heard = Instant::now();
-    while let Some(next) = until_silent(stream.message(), finished, received).await {
+    while let Some(next) = until_silent(messages.next(), finished, received).await {
         let silent = std::mem::replace(&mut heard, Instant::now()).elapsed();
         if silent >= GAP {
             tracing::debug!(milliseconds = silent.as_millis(), "gap in status");
