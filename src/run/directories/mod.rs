@@ -19,6 +19,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use tokio::sync::Semaphore;
+
 use super::Ready;
 use super::locate::{DockerfilePlace, NamedTree, SourceTree, TargetPlaces};
 use super::shared_context::SharedContext;
@@ -41,6 +43,9 @@ use served::{alone, dockerfile_text, inline, shared};
 use shared_read::{SharedDockerfile, SharedRead};
 use size::{SMALL, exceeds};
 
+/// How many threads read records of earlier transfers at the same time.
+const READERS: usize = 2;
+
 /// Serves directories for a whole run.
 pub(super) struct Directories {
     sessions: SharedSessions,
@@ -57,6 +62,9 @@ pub(super) struct Directories {
     shared_reads: OnceLock<HashMap<TargetName, SharedRead>>,
     /// What changed while it was sent.
     changes: ContextChanges,
+    /// The records of earlier transfers are small files on one disk. Hundreds of targets ask for theirs at the same time, and each thread
+    /// that reads them has its own memory.
+    readers: Semaphore,
     /// The working directory, without links. Everything in it may be read.
     base: PathBuf,
 }
@@ -129,6 +137,7 @@ impl Directories {
             crowds: Vec::new(),
             shared_reads: OnceLock::new(),
             changes: ContextChanges::default(),
+            readers: Semaphore::new(READERS),
             base,
         }
     }
@@ -145,6 +154,7 @@ impl Directories {
             crowds: Vec::new(),
             shared_reads: self.shared_reads.clone(),
             changes: ContextChanges::default(),
+            readers: Semaphore::new(READERS),
             base: self.base.clone(),
         }
     }
@@ -369,6 +379,10 @@ impl Directories {
             .map(|directory| directory.path().to_owned())
             .filter(|path| !path.as_os_str().is_empty());
         let paths: BTreeSet<PathBuf> = paths.collect();
+        if paths.is_empty() {
+            return Vec::new();
+        }
+        let _turn = self.readers.acquire().await;
         unblock(move || {
             let records = paths.iter().map(|path| sent.of(path));
             records.map(|record| record.generation()).collect()

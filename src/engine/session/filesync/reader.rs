@@ -38,6 +38,21 @@ pub(super) fn run(shared: &Shared) -> Result<(), SendError> {
     }
 }
 
+/// Answers one request. The files must be in memory, and the channel must have room for the content.
+pub(super) fn answer(
+    shared: &Shared,
+    id: u32,
+    content: table::EntryContent,
+) -> Result<(), SendError> {
+    let mut reader = Reader {
+        shared,
+        buffer: Vec::new(),
+        path: Vec::new(),
+    };
+    reader.send(id, content)?;
+    reader.flush()
+}
+
 /// The time after which a change of a file certainly gets another time, also from kernels whose clock for this has only a hundred ticks
 /// a second.
 const TICK: Duration = Duration::from_millis(20);

@@ -30,6 +30,23 @@ pub enum LocalSource {
     Files(BTreeMap<String, Bytes>),
 }
 
+impl LocalSource {
+    /// The most files of a source that counts as small.
+    const FEW: usize = 8;
+    /// The most bytes of a file of a source that counts as small.
+    const SMALL: usize = 32 << 10;
+
+    /// Whether the files are in memory, are few, and small.
+    pub(super) fn is_small_and_in_memory(&self) -> bool {
+        match self {
+            Self::Directory(_) => false,
+            Self::Files(files) => {
+                files.len() <= Self::FEW && files.values().all(|file| file.len() <= Self::SMALL)
+            }
+        }
+    }
+}
+
 impl ServedDirectory {
     /// Serves the directory `path` under `name`.
     pub fn directory(name: impl Into<String>, path: impl Into<PathBuf>) -> Self {

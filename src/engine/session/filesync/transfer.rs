@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rbake_proto::packet::{Packet, PacketType};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tonic::{Status, Streaming};
 use tracing::Instrument as _;
@@ -34,6 +34,8 @@ use crate::types::descriptors::{self, DescriptorShare};
 
 /// The most buffers of one transfer that wait to be sent.
 const PARTS: usize = 8;
+/// The most buffers with the content of a file of a source that is small and in memory.
+const PARTS_OF_SMALL_FILE: usize = 2;
 /// The most threads that read files for one transfer.
 const READERS: usize = 4;
 /// The list's packets are collected in a buffer until it has this many bytes.
@@ -145,10 +147,18 @@ impl Shared {
         Ok(())
     }
 
-    /// Sends `part` from a blocking thread. Waits until the channel has room.
+    /// Sends `part`. Waits until the channel has room, for which the caller must be on a blocking thread unless it knows that there is
+    /// room.
     pub(super) fn send(&self, part: Part) -> Result<(), SendError> {
         self.check()?;
-        self.parts.blocking_send(part).map_err(|_| SendError::Gone)
+        match self.parts.try_send(part) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(part)) => {
+                let sent = self.parts.blocking_send(part);
+                sent.map_err(|_| SendError::Gone)
+            }
+            Err(TrySendError::Closed(_)) => Err(SendError::Gone),
+        }
     }
 
     /// Makes the walk and the readers end soon.
@@ -200,6 +210,7 @@ pub(super) fn start(plan: TransferPlan) -> TransferBody {
     let control = Control {
         shared: Arc::clone(&shared),
         requests: plan.requests,
+        needs_no_thread: plan.source.is_small_and_in_memory(),
         work: JoinSet::new(),
         readers: 0,
         teller: Teller::new(plan.record, plan.sink.clone()),
@@ -218,6 +229,9 @@ pub(super) fn start(plan: TransferPlan) -> TransferBody {
 struct Control {
     shared: Arc<Shared>,
     requests: Streaming<Packet>,
+    /// Whether files are listed and read without a disk, and fill the channel so little that nothing has to wait. Inline Dockerfiles of
+    /// hundreds of targets are sent at the same time, and each thread has its own memory.
+    needs_no_thread: bool,
     work: JoinSet<Result<(), SendError>>,
     readers: usize,
     teller: Teller,
@@ -233,7 +247,11 @@ impl Control {
         sink: EventSink,
     ) {
         let walker = Arc::clone(&self.shared);
+        let needs_no_thread = self.needs_no_thread;
         self.work.spawn(async move {
+            if needs_no_thread {
+                return walk(&walker, &source, &filter, (&rules, &sink));
+            }
             // Wait here and not in the blocking thread: waiting threads could use up the pool, and the transfers that
             // hold the shares need threads, too.
             let share = descriptors::TRANSFERS.take().await;
@@ -303,7 +321,9 @@ impl Control {
                         packet.id
                     ))
                 })?;
-                if self.shared.queue.put(packet.id, content) && self.readers < READERS {
+                if self.needs_no_thread && self.shared.parts.capacity() >= PARTS_OF_SMALL_FILE {
+                    reader::answer(&self.shared, packet.id, content)?;
+                } else if self.shared.queue.put(packet.id, content) && self.readers < READERS {
                     self.readers += 1;
                     let shared = Arc::clone(&self.shared);
                     self.work.spawn_blocking(move || reader::run(&shared));
@@ -365,7 +385,7 @@ fn walk(
     };
     let mut list = List {
         shared,
-        buffer: Vec::with_capacity(LIST_BATCH + 1024),
+        buffer: Vec::new(),
         entries: 0,
         link: Vec::new(),
         inspection: inspection.map(|(record, root)| Inspection::new(record, root)),
@@ -448,7 +468,12 @@ impl List<'_> {
 
     fn flush(&mut self) -> Result<(), SendError> {
         self.shared.record.listed(std::mem::take(&mut self.entries));
-        let room = Vec::with_capacity(LIST_BATCH + 1024);
+        // Where one batch is full, there is often another one.
+        let room = if self.buffer.len() >= LIST_BATCH {
+            Vec::with_capacity(LIST_BATCH + 1024)
+        } else {
+            Vec::new()
+        };
         let messages = Bytes::from(std::mem::replace(&mut self.buffer, room));
         self.shared.send(Part::Messages(messages))
     }
