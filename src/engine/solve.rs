@@ -177,16 +177,17 @@ async fn request(
         evaluate: hooks.evaluate_at_once(),
         ..wire::gateway_request(spec, &ids)
     };
+    // Only one of these futures runs at a time, and all are large.
     let asked = tokio::select! {
         outer = &mut outer => return ended(connection, outer).await,
-        asked = gateway.ask(asking, hooks) => asked,
+        asked = Box::pin(gateway.ask(asking, hooks)) => asked,
     };
     match asked {
         Ok(result) => {
             let answer = spec.subrequest.is_some().then(|| result.text_metadata());
             let outer = tokio::select! {
                 outer = &mut outer => outer,
-                returned = gateway.give_back(Ok(result)) => match returned {
+                returned = Box::pin(gateway.give_back(Ok(result))) => match returned {
                     Ok(()) => outer.await,
                     Err(status) => return Err(failure_of(connection, &status).await),
                 },
@@ -201,7 +202,7 @@ async fn request(
                 let _ = gateway.give_back(Err(&refusal)).await;
                 outer.await
             };
-            let _ = tokio::time::timeout(REFUSAL_TIMEOUT, refuse).await;
+            let _ = tokio::time::timeout(REFUSAL_TIMEOUT, Box::pin(refuse)).await;
             Err(match refusal {
                 JobFailure::Held(failure) => failure,
                 JobFailure::Call(status) => failure_of(connection, &status).await,

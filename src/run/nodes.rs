@@ -13,7 +13,7 @@ use super::lower::LoweredTarget;
 use super::publishing::{self, Publication};
 use super::scheduler::NotBuilt;
 use super::shared_context::SharedContext;
-use super::target::TargetRun;
+use super::target::{TargetRun, TargetWork};
 use super::uploads::Uploader;
 use super::work::{OwnedRules, RunWork, lowered};
 use super::{Ready, Stop, scheduler, spread};
@@ -180,7 +180,7 @@ impl NodesWork {
         &mut self,
         names: &[TargetName],
     ) -> Vec<(TargetName, scheduler::Work)> {
-        let mut parts: BTreeMap<TargetName, Vec<(TargetRun, LoweredTarget)>> = BTreeMap::new();
+        let mut parts: BTreeMap<TargetName, Vec<TargetWork>> = BTreeMap::new();
         for (_, work) in &mut self.nodes {
             for (run, lowered) in std::mem::take(&mut work.targets) {
                 let name = run.ready.planned.name.clone();
@@ -204,7 +204,10 @@ impl NodesWork {
 }
 
 /// Builds a target on one node.
-pub(super) async fn alone(run: TargetRun, lowered: LoweredTarget) -> Result<Solved, NotBuilt> {
+pub(super) async fn alone(
+    run: Box<TargetRun>,
+    lowered: Box<LoweredTarget>,
+) -> Result<Solved, NotBuilt> {
     let node_path = run.shared.node_path.clone();
     let mut solved = run.run(lowered).await?;
     solved.node_path = Some(node_path);

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cache_imports::CacheImports;
 use super::caches::ServedCaches;
+use super::directories::Served;
 use super::explain::{self, Scene};
 use super::gates::SavedFiles;
 use super::inline::InlineName;
@@ -15,7 +16,7 @@ use super::layouts::LayoutOutput;
 use super::links;
 use super::lower::{ExportDestination, LocalCache, LoweredTarget};
 use super::policies::Judge;
-use super::publishing::{BuiltTarget, Publication, Publishing, Settled};
+use super::publishing::{BuiltTarget, FirstExport, Publication, Publishing, Settled};
 use super::scheduler::NotBuilt;
 use super::shared_context::SharedContext;
 use super::{AfterFailure, Ready, caches, images, layouts, outputs, provenance, push, refusal};
@@ -52,18 +53,19 @@ pub(super) struct TargetRun {
     pub(super) halt: CancellationToken,
 }
 
+/// A target that is ready, and its lowered form. Both are large, and move several times.
+pub(super) type TargetWork = (Box<TargetRun>, Box<LoweredTarget>);
+
 impl TargetRun {
     /// Builds the target. `lowered` is its lowered form. Ends soon after `halt` is cancelled.
-    pub(super) async fn run(self, lowered: LoweredTarget) -> Result<Solved, NotBuilt> {
-        let halt = self.halt.clone();
-        let shared = Arc::clone(&self.shared);
-        let name = self.ready.planned.name.clone();
-        let part = shared.links.part(&name);
+    pub(super) async fn run(&self, lowered: Box<LoweredTarget>) -> Result<Solved, NotBuilt> {
+        let (shared, name) = (&self.shared, &self.ready.planned.name);
+        let part = shared.links.part(name);
         // It is large, and `select!` would make room for it twice.
         let mut built = Box::pin(async {
             match self.build(lowered).await {
                 Err(NotBuilt::Failed(failure)) => {
-                    Err(shared.failed_or_skipped(&name, failure).await)
+                    Err(Box::pin(shared.failed_or_skipped(name, failure)).await)
                 }
                 other => other,
             }
@@ -72,30 +74,42 @@ impl TargetRun {
             tokio::select! {
                 result = &mut built => result,
                 // The solve ends by itself when `halt` is cancelled. This ends what comes before or after the solve.
-                () = async { halt.cancelled().await; tokio::time::sleep(TARGET_CANCEL_TIMEOUT).await } => Err(cancelled()),
+                () = async { self.halt.cancelled().await; tokio::time::sleep(TARGET_CANCEL_TIMEOUT).await } => Err(cancelled()),
             }
         };
         let result = match shared.after_failure {
             AfterFailure::StopAll => ended.await,
-            AfterFailure::KeepGoing => unless_lost(&shared, &name, &halt, ended).await,
+            AfterFailure::KeepGoing => unless_lost(shared, name, &self.halt, ended).await,
         };
         if result.is_err() {
             // The anchor may still be running the steps.
-            halt.cancel();
+            self.halt.cancel();
         }
         part.end(&result);
         result
     }
 
-    /// Builds the target. All sessions are open before the solve is sent, because the request names them.
-    async fn build(self, lowered: LoweredTarget) -> Result<Solved, NotBuilt> {
+    /// Builds the target.
+    async fn build(&self, lowered: Box<LoweredTarget>) -> Result<Solved, NotBuilt> {
+        // What comes before and after a solve is large, and hundreds of targets are solved at the same time.
+        let served = Box::pin(self.serve(lowered)).await?;
+        let result = tokio::select! {
+            result = self.solve(&served.spec, &served.sessions, &served.events) => result,
+            failure = served.directories.failed() => Err(transfer(&failure)),
+            reason = served.secrets.failed() => Err(SolveFailure::new(FailureKind::Build, reason)),
+        };
+        Box::pin(self.end(*served, result)).await
+    }
+
+    /// Prepares everything that the solve needs. All sessions are open before it is sent, because the request names them.
+    async fn serve(&self, lowered: Box<LoweredTarget>) -> Result<Box<ServedTarget>, NotBuilt> {
         let LoweredTarget {
             mut spec,
             sinks,
             pushes,
             local_caches,
             notices,
-        } = lowered;
+        } = *lowered;
         self.await_turn(&mut spec).await?;
         let publishing = self.shared.publishing.get().zip(self.publication.as_ref());
         let first = publishing.map(|(publishing, publication)| {
@@ -106,10 +120,10 @@ impl TargetRun {
             spec,
             caches,
             exports,
-            layout: layout_output,
+            layout,
         } = opened;
         let secrets = Secrets::new(self.ready.secrets.clone());
-        let stores = self.stores(&caches, layout_output.as_ref());
+        let stores = self.stores(&caches, layout.as_ref());
         let judge = Judge::of(&self.ready.policies);
         let mut own = self.own_session(&spec, &secrets, exports.as_ref(), stores.as_ref());
         own = with_judge(own, judge.as_ref());
@@ -137,31 +151,52 @@ impl TargetRun {
         };
         spec.judged = self.judged(judge.as_deref(), &sessions).await?;
         let inline = InlineName::of(&self.ready);
-        let events = self.watched(&spec, inline.as_ref());
-        let result = tokio::select! {
-            result = self.solve(&spec, &sessions, &events) => result,
-            failure = served.failed() => Err(transfer(&failure)),
-            reason = secrets.failed() => Err(SolveFailure::new(FailureKind::Build, reason)),
-        };
-        directories.note_changes(&spec.target, &served);
-        Judge::end(judge.as_deref(), result.as_ref().err());
-        let result = match (result, publishing.zip(first)) {
+        Ok(Box::new(ServedTarget {
+            events: self.watched(&spec, inline.as_ref()),
+            spec,
+            pushes,
+            first,
+            sessions,
+            directories: served,
+            secrets,
+            stores,
+            judge,
+            caches,
+            exports,
+            layout,
+            inline,
+        }))
+    }
+
+    /// Does what follows the solve, which ended with `result`: publishes the image, closes the session, completes the caches.
+    async fn end(
+        &self,
+        served: ServedTarget,
+        result: Result<Solved, SolveFailure>,
+    ) -> Result<Solved, NotBuilt> {
+        let (spec, sessions) = (&served.spec, &served.sessions);
+        self.shared
+            .directories
+            .note_changes(&spec.target, &served.directories);
+        Judge::end(served.judge.as_deref(), result.as_ref().err());
+        let publishing = self.shared.publishing.get().zip(self.publication.as_ref());
+        let result = match (result, publishing.zip(served.first)) {
             (Ok(solved), Some(((publishing, publication), first))) => {
                 let built = BuiltTarget {
                     publication,
                     first,
-                    spec: &spec,
-                    sessions: &sessions,
+                    spec,
+                    sessions,
                     base_images: &self.ready.places.images,
-                    events: &events,
+                    events: &served.events,
                     shared: &self.shared,
                     halt: &self.halt,
                 };
-                Box::pin(self.published(publishing, &built, solved)).await
+                self.published(publishing, &built, solved).await
             }
             (result, _) => result.map(|solved| (solved, Settled::Whole)),
         };
-        let result = result.map_err(|failure| match &inline {
+        let result = result.map_err(|failure| match &served.inline {
             Some(inline) => inline.failure(failure),
             None => failure,
         });
@@ -177,16 +212,13 @@ impl TargetRun {
             Ok((solved, _)) => solved,
             Err(failure) => return Err(self.explained(failure).await.into()),
         };
-        self.finish(&spec, &pushes, exports.as_ref(), &mut solved)
-            .await?;
-        if let Some(output) = layout_output {
-            let entered = output.enter(stores.as_ref(), &spec, &solved.response).await;
-            entered.map_err(|error| layout(&error))?;
+        self.finish(&served, &mut solved).await?;
+        if let Some(output) = served.layout {
+            let entered = output.enter(served.stores.as_ref(), spec, &solved.response);
+            entered.await.map_err(|error| layout(&error))?;
         }
-        caches
-            .enter(&solved.response)
-            .await
-            .map_err(|error| layout(&error))?;
+        let entered = served.caches.enter(&solved.response).await;
+        entered.map_err(|error| layout(&error))?;
         Ok(solved)
     }
 
@@ -307,6 +339,7 @@ impl TargetRun {
     ) -> Result<Opened, SolveFailure> {
         let (docker, events) = (self.shared.docker.clone(), self.shared.events.clone());
         let special = self.shared.export_special;
+        let needs_disk = !sinks.is_empty() || !local_caches.is_empty();
         let opened = move || {
             let caches = caches::open(&local_caches, &mut spec, &mut notices.0)
                 .map_err(|error| in_one_line(&error))?;
@@ -322,7 +355,12 @@ impl TargetRun {
                 layout,
             })
         };
-        let opened = unblock(opened).await;
+        // Most targets have neither, and then no thread is needed.
+        let opened = if needs_disk {
+            unblock(opened).await
+        } else {
+            opened()
+        };
         opened.map_err(|message| SolveFailure::new(FailureKind::Build, message))
     }
 
@@ -365,14 +403,9 @@ impl TargetRun {
     }
 
     /// Finishes a solve that succeeded: pushes with the Docker Engine, and completes the facts about the result.
-    async fn finish(
-        &self,
-        spec: &SolveSpec,
-        pushes: &[Reference],
-        exports: Option<&Exports>,
-        solved: &mut Solved,
-    ) -> Result<(), SolveFailure> {
-        push::push(&spec.target, pushes, &self.shared, solved).await?;
+    async fn finish(&self, served: &ServedTarget, solved: &mut Solved) -> Result<(), SolveFailure> {
+        let (spec, exports) = (&served.spec, served.exports.iter());
+        push::push(&spec.target, &served.pushes, &self.shared, solved).await?;
         // The configuration's digest would be mistaken for the image's. buildx leaves it out, too.
         let by_image = |export: &SolveExport| {
             export
@@ -383,7 +416,7 @@ impl TargetRun {
         if spec.exports.iter().any(by_image) {
             solved.response.remove("containerimage.config.digest");
         }
-        for arrived in exports.into_iter().flat_map(Exports::arrived) {
+        for arrived in exports.flat_map(Exports::arrived) {
             solved.special.add(&arrived.special);
         }
         if let Some(notice) = not_kept(&spec.target, &solved.special) {
@@ -419,6 +452,26 @@ async fn unless_lost(
         Ok(solved) => Ok(solved),
         Err(_) => Err(NotBuilt::Skipped { because }),
     }
+}
+
+/// A target that is ready to be solved: its sessions are open.
+struct ServedTarget {
+    spec: SolveSpec,
+    /// What the Docker Engine pushes afterwards.
+    pushes: Vec<Reference>,
+    /// How the first solve exports the image, if rbake publishes it.
+    first: Option<FirstExport>,
+    sessions: Sessions,
+    directories: Served,
+    secrets: Secrets,
+    stores: Option<ContentStores>,
+    judge: Option<Arc<Judge>>,
+    caches: ServedCaches,
+    exports: Option<Exports>,
+    layout: Option<LayoutOutput>,
+    inline: Option<InlineName>,
+    /// Where the progress of the target goes.
+    events: EventSink,
 }
 
 /// A solve whose local caches and destinations are open.

@@ -13,7 +13,7 @@ use super::publishing::{
     self, Publication, PublicationRules, PublishWishes, PublishedCommit, TagsWait,
 };
 use super::shared_context::SharedContext;
-use super::target::TargetRun;
+use super::target::{TargetRun, TargetWork};
 use super::{AfterFailure, Ready, spread};
 use crate::builder::Notice;
 use crate::diag::Diagnostics;
@@ -50,7 +50,7 @@ pub(super) struct RunWork {
     /// The ids of the builds, in the order of the targets. Calls of frontends are not builds.
     pub(super) builds: Vec<(TargetName, BuildRef)>,
     /// The targets, or their parts.
-    pub(super) targets: Vec<(TargetRun, LoweredTarget)>,
+    pub(super) targets: Vec<TargetWork>,
     /// The caches that the targets export.
     pub(super) caches: Vec<SharedCache>,
     /// The solves of the targets that export a cache.
@@ -177,14 +177,14 @@ fn work(
         if solved_again.contains(&name) {
             cached.add(&ready, &lowered);
         }
-        let run = TargetRun {
+        let run = Box::new(TargetRun {
             ready,
             shared: Arc::clone(shared),
             publication: publications.get(&name).cloned(),
             saved: rules.saved.clone(),
             halt: shared.halt.child_token(),
-        };
-        (run, lowered)
+        });
+        (run, Box::new(lowered))
     };
     let work = targets.into_iter().zip(lowered).map(run).collect();
     Ok(RunWork {

@@ -51,7 +51,7 @@ pub(super) use messages::{by_outputs, nothing_to_gate, nothing_to_publish, other
 pub(super) use publication::{
     INSECURE, PUSH_BY_DIGEST, Publication, PublicationRules, is_by_digest, security,
 };
-pub(super) use settle::{BuiltTarget, Settled};
+pub(super) use settle::{BuiltTarget, FirstExport, Settled};
 use turns::PushTurns;
 
 /// The most time in which a run that failed or was interrupted records its end in the registry.

@@ -13,9 +13,8 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
-use super::lower::LoweredTarget;
 use super::scheduler::NotBuilt;
-use super::target::TargetRun;
+use super::target::TargetWork;
 use crate::outcome::Solved;
 use crate::types::Digest;
 
@@ -27,7 +26,7 @@ const DIGEST: &str = "containerimage.digest";
 /// Builds all parts of a target. Ends when all have ended. If one fails, the others are cancelled.
 pub(super) async fn run(
     spread: Arc<SpreadTarget>,
-    parts: Vec<(TargetRun, LoweredTarget)>,
+    parts: Vec<TargetWork>,
 ) -> Result<Solved, NotBuilt> {
     let shared = parts.first().map(|(run, _)| Arc::clone(&run.shared));
     let halts: Vec<_> = parts.iter().map(|(run, _)| run.halt.clone()).collect();
