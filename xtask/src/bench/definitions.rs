@@ -3,6 +3,29 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+/// `targets` targets with a step that prints `lines` lines; they run again if the argument `TURN` changes.
+pub(super) fn with_output(targets: usize, lines: usize) -> String {
+    let mut text = String::new();
+    for target in 0..targets {
+        let print = format!(
+            "i=0; while [ $i -lt {lines} ]; do echo \\\"$TURN: line $i of target {target}, some words as a compiler says them\\\"; i=$((i+1)); done"
+        );
+        let _ = writeln!(
+            text,
+            "target \"t{target}\" {{\n  dockerfile-inline = \"FROM busybox\\nARG TURN\\nRUN {print}\\n\"\n  output = [\"type=cacheonly\"]\n}}"
+        );
+    }
+    let names: Vec<String> = (0..targets)
+        .map(|target| format!("\"t{target}\""))
+        .collect();
+    let _ = writeln!(
+        text,
+        "group \"default\" {{ targets = [{}] }}",
+        names.join(", ")
+    );
+    text
+}
+
 /// `targets` targets that inherit from one, with their own arguments and tags from a function; the group `all` has them.
 pub(super) fn many_targets(targets: usize) -> String {
     let mut text = String::from(

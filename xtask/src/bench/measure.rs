@@ -21,6 +21,9 @@ pub(super) struct Sample {
     pub(super) cpu: f64,
     /// Peak memory of the largest process, in MiB.
     pub(super) memory: f64,
+    /// What the daemon used for the run and after it, in seconds. 0 without a daemon.
+    #[serde(default)]
+    pub(super) daemon: f64,
     pub(super) code: i32,
 }
 
@@ -65,6 +68,7 @@ impl Measure {
             wall,
             cpu: seconds(usage.user_time()) + seconds(usage.system_time()),
             memory: f64::from(kib) / 1024.0,
+            daemon: 0.0,
             code: status.code().unwrap_or(-1),
         };
         super::print(&serde_json::to_string(&sample).unwrap_or_default());

@@ -2,8 +2,10 @@
 //!
 //! Both programs do the same work in turn, A B A B, so that a change of the machine's speed affects both; the results are
 //! medians and their ratios. Wall time, CPU time and peak memory are the client's own, from the kernel; bytes are counted in a
-//! separate pass, through a relay, so that the relay does not slow down a timed run.
+//! separate pass, through a relay, so that the relay does not slow down a timed run. After each run, the daemon comes to rest, so that
+//! no program pays for what the other one has left to do; all that the daemon has used until then is the run's.
 
+mod daemon;
 mod definitions;
 mod growth;
 mod measure;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::daemon::Daemon;
 use super::definitions;
 use super::measure::{self, Sample};
 use super::relay::Relay;
@@ -15,6 +16,8 @@ pub(super) struct Clients {
     buildx: PathBuf,
     daemon: Option<String>,
     relay: Option<Relay>,
+    /// The daemon's process.
+    process: Option<Daemon>,
     home: PathBuf,
 }
 
@@ -48,11 +51,22 @@ impl Clients {
             }
             None => None,
         };
+        let socket = args
+            .daemon
+            .as_deref()
+            .and_then(|address| address.strip_prefix("unix://"));
+        let process = socket.map(|socket| {
+            io(
+                || "find the daemon's process".into(),
+                Daemon::behind(Path::new(socket)),
+            )
+        });
         let clients = Self {
             rbake: absolute(&args.rbake)?,
             buildx: absolute(&args.buildx)?,
             daemon: args.daemon.clone(),
             relay,
+            process: process.transpose()?.flatten(),
             home: work.join("home"),
         };
         io(
@@ -134,6 +148,26 @@ impl Clients {
             dir,
         )
     }
+
+    /// Like [`Self::measure`], with what the daemon uses until it is at rest again.
+    fn measure_with_daemon(
+        &self,
+        who: Who,
+        way: Way,
+        dir: &Path,
+        arguments: &[&str],
+    ) -> Result<Sample, Error> {
+        let read = |used: Option<std::io::Result<f64>>| {
+            io(
+                || "read the daemon's processor time".into(),
+                used.unwrap_or(Ok(0.0)),
+            )
+        };
+        let before = read(self.process.as_ref().map(Daemon::cpu))?;
+        let mut sample = self.measure(who, way, dir, arguments)?;
+        sample.daemon = read(self.process.as_ref().map(Daemon::rest))? - before;
+        Ok(sample)
+    }
 }
 
 fn name(way: Way) -> &'static str {
@@ -151,6 +185,8 @@ pub(super) enum Scenario {
     Unchanged { files: usize },
     /// A context of many files that the daemon has never seen.
     FirstTime { files: usize },
+    /// Many targets whose steps print much. Needs the image `busybox`.
+    Output { targets: usize, lines: usize },
     /// `--print` of many targets.
     Print { targets: usize },
     /// `--print` of a definition of ten million bytes.
@@ -163,6 +199,10 @@ impl Scenario {
             Self::NothingToDo,
             Self::Unchanged { files },
             Self::FirstTime { files },
+            Self::Output {
+                targets: 300,
+                lines: 310,
+            },
             Self::Print { targets: 100 },
             Self::Print { targets: 1_000 },
             Self::Print { targets: 4_000 },
@@ -176,6 +216,7 @@ impl Scenario {
             Self::NothingToDo => "no-op, 2 cached targets".into(),
             Self::Unchanged { files } => format!("{files} files, unchanged"),
             Self::FirstTime { files } => format!("{files} files, first time"),
+            Self::Output { targets, lines } => format!("{targets} targets, {lines} lines each"),
             Self::Print { targets } => format!("--print, {targets} targets"),
             Self::PrintLarge => "--print, 10 MB".into(),
         }
@@ -200,6 +241,11 @@ impl Scenario {
             },
             Self::FirstTime { .. } => Goal {
                 wall: Some(0.9),
+                ..Goal::default()
+            },
+            Self::Output { .. } => Goal {
+                cpu: Some(0.3),
+                memory: Some(0.3),
                 ..Goal::default()
             },
             Self::Print { targets } => Goal {
@@ -227,9 +273,10 @@ impl Scenario {
             Self::Unchanged { files } | Self::FirstTime { files } => {
                 write_project(&dir.join("context"), *files)?;
             }
-            Self::Print { .. } | Self::PrintLarge => {}
+            Self::Output { .. } | Self::Print { .. } | Self::PrintLarge => {}
         }
         let definition = match self {
+            Self::Output { targets, lines } => definitions::with_output(*targets, *lines),
             Self::Print { targets } => definitions::many_targets(*targets),
             Self::PrintLarge => definitions::large(10_000_000),
             Self::NothingToDo => TWO_TARGETS.to_owned(),
@@ -304,7 +351,12 @@ impl Scenario {
                 clients.measure(who, way, dir, &["--print", "all"])
             }
             Self::NothingToDo | Self::Unchanged { .. } => {
-                clients.measure(who, way, dir, &["--progress=plain"])
+                clients.measure_with_daemon(who, way, dir, &["--progress=plain"])
+            }
+            Self::Output { .. } => {
+                // Another argument, so that all steps run.
+                let turn = format!("*.args.TURN={who:?}-{turn}");
+                clients.measure_with_daemon(who, way, dir, &["--progress=plain", "--set", &turn])
             }
             Self::FirstTime { .. } => {
                 // To both programs and to the daemon, another name is another directory.
@@ -317,8 +369,12 @@ impl Scenario {
                 };
                 rename("context", &name)?;
                 let context = format!("*.context={name}");
-                let sample =
-                    clients.measure(who, way, dir, &["--progress=plain", "--set", &context]);
+                let sample = clients.measure_with_daemon(
+                    who,
+                    way,
+                    dir,
+                    &["--progress=plain", "--set", &context],
+                );
                 rename(&name, "context")?;
                 sample
             }

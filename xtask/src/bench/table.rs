@@ -72,6 +72,11 @@ pub(super) fn render(rows: &[Row], versions: &[String]) -> String {
             row.goal.memory,
             |sample| sample.memory,
         );
+        if row.rbake.iter().any(|sample| sample.daemon > 0.0) {
+            figure(&mut text, row, "daemon CPU, s", None, |sample| {
+                sample.daemon
+            });
+        }
         if let (Some(ours), Some(theirs)) = (row.rbake_bytes, row.buildx_bytes) {
             #[expect(clippy::cast_precision_loss, reason = "a ratio of two digits")]
             line(
