@@ -2,6 +2,8 @@
 //
 //	cd scripts/policy-vectors && go mod tidy && go run . ../../tests/parity/policies.json
 //
+// With `-openpgp` before the file, the cases of signatures of OpenPGP are made anew, for which gpg is needed.
+//
 // A case of `decisions` is evaluated by buildx's package `policy`, one of `rego` by OPA with the functions that buildx permits.
 package main
 
@@ -89,17 +91,22 @@ type module struct {
 }
 
 func main() {
-	raw, err := os.ReadFile(os.Args[1])
+	path := os.Args[len(os.Args)-1]
+	raw, err := os.ReadFile(path)
 	check(err)
 	var f file
 	check(json.Unmarshal(raw, &f))
+	if os.Args[1] == "-openpgp" {
+		f.Decisions = slices.DeleteFunc(f.Decisions, func(d *decision) bool { return strings.HasPrefix(d.Name, pgpPrefix) })
+		f.Decisions = append(f.Decisions, pgpCases()...)
+	}
 	for _, d := range f.Decisions {
 		d.Want = decide(d)
 	}
 	for _, m := range f.Rego {
 		evaluate(m)
 	}
-	out, err := os.Create(os.Args[1])
+	out, err := os.Create(path)
 	check(err)
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)

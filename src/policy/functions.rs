@@ -550,7 +550,8 @@ fn verify_http_pgp_signature(
     let key = read(scene, calls, key, 512 << 10);
     // Without the files, nothing is verified.
     signature.zip(key)?;
-    impossible(calls, "verify_http_pgp_signature", signature::OPENPGP);
+    let why = "rbake cannot check signatures of downloads yet";
+    impossible(calls, "verify_http_pgp_signature", why);
     None
 }
 

@@ -14,6 +14,7 @@ mod format;
 mod functions;
 mod input;
 mod nesting;
+mod openpgp;
 mod reading;
 mod rego;
 mod signature;

@@ -23,6 +23,9 @@ const OTHER_DECISIONS: &[(&str, &str)] = &[
     ("the time is not asked for", "ALLOW"),
     // buildx asks for fields of a material only if the policy names its position. rbake asks for none, and allows nothing then.
     ("a label of any material", "ERROR"),
+    // rbake does not know these.
+    ("OpenPGP: brainpoolP256r1", "ERROR"),
+    ("OpenPGP: a secret key", "ERROR"),
 ];
 
 /// Modules of which OPA says something else, and what `regorus` says.

@@ -45,6 +45,13 @@ impl GitServer {
         git(&work, &["commit", "-qm", message]);
     }
 
+    /// Stores `text` as an object of this `kind`, to which `reference` then points.
+    pub(crate) fn store(&self, kind: &str, text: &str, reference: &str) {
+        let work = self.work();
+        let id = git_with_input(&work, &["hash-object", "-t", kind, "-w", "--stdin"], text);
+        git(&work, &["update-ref", reference, id.trim()]);
+    }
+
     /// The working directory of the repository.
     pub(crate) fn work(&self) -> PathBuf {
         self.dir.path().join("r.git")
@@ -65,6 +72,22 @@ fn git(dir: &Path, arguments: &[&str]) {
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .status();
     assert!(status.unwrap().success(), "git {arguments:?}");
+}
+
+fn git_with_input(dir: &Path, arguments: &[&str], input: &str) -> String {
+    let mut child = Command::new("git")
+        .args(arguments)
+        .current_dir(dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "git {arguments:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn answer(asked: &Asked, root: &Path, token: Option<&str>) -> Answer {

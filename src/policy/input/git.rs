@@ -25,7 +25,7 @@ pub(in crate::policy) struct GitObject {
 
 impl GitObject {
     /// Parses an object whose checksum must be `checksum`.
-    pub(super) fn parse(raw: &[u8], checksum: &str) -> Result<Self, InputError> {
+    pub(in crate::policy) fn parse(raw: &[u8], checksum: &str) -> Result<Self, InputError> {
         let is_tag = raw.starts_with(b"object ");
         let kind = if is_tag { "tag" } else { "commit" };
         let header = format!("{kind} {}\0", raw.len());
@@ -155,7 +155,7 @@ impl GitObject {
             Some(SignatureBlock::Pgp(signature)) => {
                 let mut pgp = Map::new();
                 put(&mut pgp, "version", json!(signature.version));
-                put(&mut pgp, "keyID", json!(signature.key_id()));
+                put(&mut pgp, "keyID", json!(signature.key_id));
                 fields.insert("pgpSignature".to_owned(), Value::Object(pgp));
             }
             Some(SignatureBlock::Ssh(signature)) => {

@@ -1,5 +1,7 @@
 //! Policies in Rego, beside buildx on the same daemon.
 
+mod signatures;
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
