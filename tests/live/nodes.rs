@@ -19,8 +19,8 @@ use crate::support::peers;
 const DOCKERFILE: &str = "FROM scratch AS base\nCOPY file /\nFROM base\nARG TARGETARCH\nENV ARCH=$TARGETARCH\nCOPY file /again\n";
 
 /// Two daemons, and a user whose current builder has both as nodes.
-struct Pair {
-    home: Home,
+pub(super) struct Pair {
+    pub(super) home: Home,
     amd64: Buildkitd,
     arm64: Buildkitd,
     registry: String,
@@ -28,7 +28,7 @@ struct Pair {
 
 impl Pair {
     /// The builder is created by `creator`, with the platforms of the nodes.
-    async fn created_by(creator: Baker) -> Self {
+    pub(super) async fn created_by(creator: Baker) -> Self {
         let amd64 = Buildkitd::start_with_images().await;
         let arm64 = Buildkitd::start_with_images().await;
         let pair = Self {
@@ -108,12 +108,12 @@ impl Pair {
         }
     }
 
-    fn bake(&self, baker: Baker, arguments: &[&str]) -> Output {
+    pub(super) fn bake(&self, baker: Baker, arguments: &[&str]) -> Output {
         self.command(baker, arguments).output().unwrap()
     }
 
     #[track_caller]
-    fn bakes(&self, baker: Baker, arguments: &[&str]) -> String {
+    pub(super) fn bakes(&self, baker: Baker, arguments: &[&str]) -> String {
         let output = self.bake(baker, arguments);
         let said = text(&output.stderr);
         assert!(output.status.success(), "{baker:?} {arguments:?}: {said}");
@@ -121,7 +121,7 @@ impl Pair {
     }
 
     #[track_caller]
-    fn refuses(&self, baker: Baker, arguments: &[&str]) -> String {
+    pub(super) fn refuses(&self, baker: Baker, arguments: &[&str]) -> String {
         let output = self.bake(baker, arguments);
         let said = text(&output.stderr);
         assert!(!output.status.success(), "{baker:?} {arguments:?}: {said}");

@@ -1,5 +1,6 @@
 //! Policies in Rego, beside buildx on the same daemon.
 
+mod runs;
 mod signatures;
 
 use std::io::{Read as _, Write as _};

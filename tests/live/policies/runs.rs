@@ -1,0 +1,118 @@
+//! Policies in runs of several targets, on several nodes, and without a build.
+
+use super::{DENY, target};
+use crate::live::nodes::Pair;
+use crate::support::bakers::{Baker, Bakers};
+use crate::support::project::TestProject;
+
+/// A policy that allows a source if it is not an image, or `rule` holds.
+fn on_images(rule: &str) -> String {
+    format!(
+        "package docker\n\ndefault allow := false\n\nallow if not input.image\n\nallow if {rule}\n\ndecision := {{\"allow\": allow, \"deny_msg\": [\"because\"]}}\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn the_policy_of_a_target_decides_on_each_of_its_nodes() {
+    let pair = Pair::created_by(Baker::Rbake).await;
+    pair.home.write(
+        "work/docker-bake.hcl",
+        "target \"default\" {\n  platforms = [\"linux/amd64\", \"linux/arm64\"]\n  output = [\"type=cacheonly\"]\n}\n",
+    );
+    pair.home.write(
+        "work/Dockerfile",
+        "FROM scratch\nCOPY --from=busybox:latest /bin/busybox /\n",
+    );
+    for (rule, builds) in [
+        ("input.image.repo == \"busybox\"", true),
+        ("startswith(input.image.checksum, \"sha256:\")", true),
+        ("input.image.repo == \"alpine\"", false),
+    ] {
+        pair.home.write("work/Dockerfile.rego", &on_images(rule));
+        for baker in Baker::ALL {
+            if builds {
+                let said = pair.bakes(baker, &[]);
+                assert!(said.contains("busybox:latest"), "{rule} {baker:?}: {said}");
+            } else {
+                let said = pair.refuses(baker, &[]);
+                assert!(said.contains("not allowed by policy"), "{rule}: {said}");
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs live peers"]
+fn a_check_is_denied_what_the_build_would_be_denied() {
+    let bakers = Bakers::on_the_shared_daemon();
+    for (policy, words) in [
+        (DENY, &["--check", "a"][..]),
+        (DENY, &["--call=outline", "a"]),
+        (
+            &on_images("input.image.repo == \"busybox\""),
+            &["--check", "a"],
+        ),
+        (
+            &on_images("input.image.repo == \"alpine\""),
+            &["--check", "a"],
+        ),
+    ] {
+        let project = TestProject::new()
+            .file("docker-bake.hcl", target("a", ""))
+            .file("Dockerfile", "FROM busybox:latest\nRUN true\n")
+            .file("Dockerfile.rego", policy);
+        let [rbake, buildx] = Baker::ALL.map(|baker| bakers.bake(baker, &project, words));
+        assert_eq!(
+            rbake.code, buildx.code,
+            "{words:?} {policy}: {rbake} {buildx}"
+        );
+        assert_eq!(rbake.stdout, buildx.stdout, "{words:?} {policy}: {rbake}");
+    }
+}
+
+#[test]
+#[ignore = "needs live peers"]
+fn the_image_that_a_policy_pins_for_a_parent_is_in_its_children() {
+    let bakers = Bakers::on_the_shared_daemon();
+    let plain = TestProject::new()
+        .file("docker-bake.hcl", target("a", ""))
+        .file("Dockerfile", "FROM busybox:latest\n");
+    let found = bakers.bake(Baker::Buildx, &plain, &["a"]);
+    let digest = found.stderr.split("busybox:latest@").nth(1);
+    let digest = digest.and_then(|text| text.split_whitespace().next());
+    let digest = digest.unwrap_or_else(|| panic!("no digest: {found}"));
+    let definition = [
+        "target \"parent\" {\n  context = \"parent\"\n}\n",
+        "target \"child\" {\n  context = \"child\"\n  contexts = { base = \"target:parent\" }\n  output = [\"type=local,dest=out\"]\n}\n",
+    ];
+    let pin = on_images(&format!("pin_image(input.image, \"{digest}\")"));
+    for (of_child, builds) in [(None, true), (Some(on_images("false")), false)] {
+        for baker in Baker::ALL {
+            let mut project = TestProject::new()
+                .file("docker-bake.hcl", definition.concat())
+                .file(
+                    "parent/Dockerfile",
+                    "FROM busybox:latest\nRUN echo made >/made\n",
+                )
+                .file("parent/Dockerfile.rego", &pin)
+                .file(
+                    "child/Dockerfile",
+                    "FROM base AS b\nFROM scratch\nCOPY --from=b /made /\n",
+                );
+            if let Some(policy) = &of_child {
+                project = project.file("child/Dockerfile.rego", policy);
+            }
+            let output = bakers.bake(baker, &project, &["--allow=fs=.", "child"]);
+            assert_eq!(output.code == Some(0), builds, "{baker:?}: {output}");
+            if !builds {
+                continue;
+            }
+            let pinned =
+                format!("convert to docker-image://docker.io/library/busybox:latest@{digest}");
+            assert!(output.stderr.contains(&pinned), "{baker:?}: {output}");
+            let made = std::fs::read_to_string(project.path().join("out/made")).unwrap();
+            assert_eq!(made, "made\n");
+        }
+    }
+}
