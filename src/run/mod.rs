@@ -79,7 +79,7 @@ use crate::types::{Clock, Environment, TargetName};
 
 use crate::engine::session::ssh::SshAgents;
 use locate::TargetPlaces;
-use policies::TargetPolicies;
+use policies::{RemoteContexts, TargetPolicies};
 use secrets::{SecretPlaces, SecretSources};
 use spread::TargetPart;
 
@@ -134,6 +134,7 @@ pub(crate) fn prepare(
         paths,
         files: &SecretFiles::default(),
     };
+    let mut contexts = RemoteContexts::default();
     for planned in plan.targets.values() {
         let places = locate::locate(planned, paths);
         let places =
@@ -144,7 +145,7 @@ pub(crate) fn prepare(
         });
         let ssh = ssh::find(planned, environment, paths);
         let policies = match &places {
-            Ok(places) => policies::find(planned, places, environment),
+            Ok(places) => policies::find(planned, places, environment, &mut contexts),
             Err(_) => Ok(TargetPolicies::default()),
         };
         match (places, secrets, ssh, policies) {

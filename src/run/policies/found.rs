@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::TargetPolicies;
 use super::local::{LocalRoots, read_file};
+use super::remote::{Access, RemoteContext, RemoteContexts};
 use crate::definition::model::{PolicyEntry, SharedText};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::golang::{path, strconv};
@@ -34,8 +35,8 @@ pub(super) struct FoundPolicies {
     pub(super) policies: Vec<FoundPolicy>,
     pub(super) environment: PolicyEnvironment,
     pub(super) roots: LocalRoots,
-    /// The context, if it is remote.
-    pub(super) tree: Option<SourceTree>,
+    /// The context, if it is remote, and the credentials for it.
+    pub(super) remote: Option<(Arc<RemoteContext>, Access)>,
     /// What was decided about sources that are not denied.
     pub(super) decided: Mutex<BTreeMap<DecidedSource, SourceDecision>>,
     /// Whether steps reach the network through the builder's proxy.
@@ -92,7 +93,7 @@ pub(super) enum FoundFile {
     },
 }
 
-/// Finds the policies of `planned`, whose sources are at `places`.
+/// Finds the policies of `planned`, whose sources are at `places`. Remote contexts are among `contexts`.
 ///
 /// # Errors
 /// An entry of `policy` contradicts another, or a file on this machine cannot be read or is not Rego.
@@ -100,6 +101,7 @@ pub(in crate::run) fn find(
     planned: &PlannedTarget,
     places: &TargetPlaces,
     environment: &Environment,
+    contexts: &mut RemoteContexts,
 ) -> Result<TargetPolicies, Diagnostics> {
     let finder = Finder {
         planned,
@@ -156,16 +158,16 @@ pub(in crate::run) fn find(
     if policies.is_empty() && !problems.has_errors() {
         return Ok(TargetPolicies::default());
     }
-    let tree = match &places.context {
+    let remote = match &places.context {
         SourceTree::Dir(_) => None,
-        tree => Some(tree.clone()),
+        tree => Some((contexts.at(tree), access(planned))),
     };
     let found = FoundPolicies {
         target: planned.name.clone(),
         policies,
         environment: policy_environment(planned),
         roots: finder.roots,
-        tree,
+        remote,
         decided: Mutex::default(),
         proxy_network: AtomicBool::new(false),
     };
@@ -186,6 +188,16 @@ fn builtin() -> FoundPolicy {
         })],
         options: PolicyOptions::default(),
         has_caps: false,
+    }
+}
+
+fn access(planned: &PlannedTarget) -> Access {
+    let target = &planned.attributes;
+    let secrets = target.secret.iter().map(|entry| entry.value.clone());
+    let ssh = target.ssh.iter().map(|entry| entry.value.clone());
+    Access {
+        secrets: secrets.collect(),
+        ssh: ssh.collect(),
     }
 }
 

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use super::TargetPolicies;
 use super::found::{FoundFile, FoundPolicies, FoundPolicy, LIMIT, source};
 use super::log::PolicyLog;
-use super::remote;
 use crate::builder::Notice;
 use crate::definition::model::LogLevel;
 use crate::engine::session::SourceJudge;
@@ -60,11 +59,11 @@ impl From<PolicyError> for Unusable {
 }
 
 impl Unusable {
-    fn reason(self) -> String {
+    fn reason(&self) -> String {
         match self {
             Self::Policy(error) => error.to_string(),
-            Self::Context(failure) => failure.message,
-            Self::Other(reason) => reason,
+            Self::Context(failure) => failure.message.clone(),
+            Self::Other(reason) => reason.clone(),
         }
     }
 }
@@ -176,19 +175,29 @@ impl Judge {
         events: &EventSink,
     ) -> Result<Vec<(&FoundPolicy, Vec<PolicySource>)>, Unusable> {
         let target = &self.found.target;
-        let notice = self.found.tree.as_ref().map(|_| {
+        let notice = self.found.remote.as_ref().map(|_| {
             let what = format!("{target}: fetch the context, to look for policies in it");
             Notice::begin(events, &format!("policies of {target}"), &what)
         });
+        let found = self.read_sources(engine, session).await;
+        if let Some(notice) = notice {
+            let reason = found.as_ref().err().map(Unusable::reason);
+            notice.end(reason.as_deref());
+        }
+        found
+    }
+
+    async fn read_sources(
+        &self,
+        engine: &Engine,
+        session: &Session,
+    ) -> Result<Vec<(&FoundPolicy, Vec<PolicySource>)>, Unusable> {
         let mut found = Vec::new();
         for policy in &self.found.policies {
             let read = self.sources(policy, engine, session).await?;
             if !read.is_empty() {
                 found.push((policy, read));
             }
-        }
-        if let Some(notice) = notice {
-            notice.end(None);
         }
         Ok(found)
     }
@@ -252,9 +261,9 @@ impl Judge {
         if remote.is_empty() {
             return Ok(contents);
         }
-        match &self.found.tree {
-            Some(tree) => {
-                let read = Box::pin(remote::read(tree, remote, engine, session)).await;
+        match &self.found.remote {
+            Some((context, access)) => {
+                let read = Box::pin(context.read(remote, access, engine, session)).await;
                 contents.extend(read.map_err(|failure| Unusable::Context(Box::new(failure)))?);
             }
             None => contents.extend(remote.into_iter().map(|need| (need, None))),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 pub(super) use found::find;
 pub(super) use judge::Judge;
 pub(super) use merged::MergedJudge;
+pub(super) use remote::RemoteContexts;
 
 /// The policies of a target, as far as they are known before it is built. Clones share their state.
 #[derive(Debug, Clone, Default)]

@@ -1,6 +1,11 @@
 //! Policies in runs of several targets, on several nodes, and without a build.
 
-use super::{DENY, target};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::{DENY, both, target};
 use crate::live::nodes::Pair;
 use crate::support::bakers::{Baker, Bakers};
 use crate::support::project::TestProject;
@@ -115,4 +120,77 @@ fn the_image_that_a_policy_pins_for_a_parent_is_in_its_children() {
             assert_eq!(made, "made\n");
         }
     }
+}
+
+/// A server of an archive, and how often it was asked.
+fn archive_server(archive: Vec<u8>) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/context.tar", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap_or(0) > 0 {}
+            count.fetch_add(1, Ordering::SeqCst);
+            let length = archive.len();
+            let answer =
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+            let _ = stream.write_all(answer.as_bytes());
+            if !head.starts_with("HEAD ") {
+                let _ = stream.write_all(&archive);
+            }
+        }
+    });
+    (url, asked)
+}
+
+#[test]
+#[ignore = "needs live peers"]
+fn a_remote_context_is_looked_at_once_for_all_targets() {
+    const TARGETS: usize = 6;
+    let bakers = Bakers::on_the_shared_daemon();
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, text) in [
+        ("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n"),
+        (
+            "Dockerfile.rego",
+            "package docker\n\ndecision := {\"allow\": true}\n",
+        ),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        archive
+            .append_data(&mut header, name, text.as_bytes())
+            .unwrap();
+    }
+    let (url, asked) = archive_server(archive.into_inner().unwrap());
+    let definition = (0..TARGETS).map(|at| {
+        target(
+            &format!("t{at}"),
+            &format!("  context = \"{url}\"\n  args = {{ AT = \"{at}\" }}"),
+        )
+    });
+    let project = TestProject::new().file("docker-bake.hcl", definition.collect::<String>());
+    let names: Vec<String> = (0..TARGETS).map(|at| format!("t{at}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut counts = Vec::new();
+    // One after the other, so that the builder does not join the requests of jobs.
+    for more in [
+        &["--jobs=1"][..],
+        &["--jobs=1", "--policy", "disabled=true"],
+    ] {
+        asked.store(0, Ordering::SeqCst);
+        let output = bakers.bake(Baker::Rbake, &project, &[more, &names].concat());
+        assert_eq!(output.code, Some(0), "{output}");
+        let shows = output.stderr.contains("loading policies");
+        assert_eq!(shows, more.len() == 1, "{output}");
+        counts.push(asked.load(Ordering::SeqCst));
+    }
+    assert_eq!(counts[0], counts[1] + 1, "{counts:?}");
+    let project = project.file("cwd.rego", DENY);
+    let denied = ["--set=*.policy=filename=cwd://cwd.rego"];
+    both(&bakers, &project, &[&denied, &names[..1]].concat(), false);
 }
