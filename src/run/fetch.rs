@@ -316,7 +316,7 @@ impl<'c> Opened<'c> {
 }
 
 /// Whether the daemon says that there is no such file. It has no code for that.
-fn is_missing(message: &str) -> bool {
+pub(super) fn is_missing(message: &str) -> bool {
     message.contains("no such file or directory")
 }
 

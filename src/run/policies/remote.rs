@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Mutex;
+use tonic::Status;
 
 use crate::definition::model::{SecretEntry, SshEntry};
 use crate::engine::llb::LlbTree;
@@ -134,7 +135,12 @@ async fn looked_up(
             let mut contents = BTreeMap::new();
             for need in needs {
                 let content = match &mut files {
-                    Some(files) => read_file(files, &need).await,
+                    Some(files) => match read_file(files, &need).await {
+                        Ok(content) => content,
+                        Err(status) => {
+                            return Err(unreadable(reader.failure(&status).await, &need));
+                        }
+                    },
                     None => None,
                 };
                 contents.insert(need, content);
@@ -153,8 +159,11 @@ fn files_of(tree: &SourceTree) -> Option<LlbTree> {
     }
 }
 
-/// Any answer but content means that there is no such file.
-async fn read_file(files: &mut JobFiles, need: &FileNeed) -> Option<Bytes> {
+/// Reads a file. `None` if there is none.
+///
+/// # Errors
+/// It cannot be read. Nobody knows whether it denies something, so the target must not go on without it.
+async fn read_file(files: &mut JobFiles, need: &FileNeed) -> Result<Option<Bytes>, Status> {
     let place = path::join("/", &need.name);
     let mut content = BytesMut::new();
     loop {
@@ -163,16 +172,26 @@ async fn read_file(files: &mut JobFiles, need: &FileNeed) -> Option<Bytes> {
         if length == 0 {
             break;
         }
-        let part = files
-            .read_part(&place, content.len() as u64, length)
-            .await
-            .ok()?;
+        let part = files.read_part(&place, content.len() as u64, length);
+        let part = match part.await {
+            Ok(part) => part,
+            Err(status) if fetch::is_missing(status.message()) => return Ok(None),
+            Err(status) => return Err(status),
+        };
         content.extend_from_slice(&part);
         if part.len() < length as usize {
             break;
         }
     }
-    Some(content.freeze())
+    Ok(Some(content.freeze()))
+}
+
+fn unreadable(failure: SolveFailure, need: &FileNeed) -> SolveFailure {
+    let message = format!(
+        "cannot read the policy file `{}` of the context: {}",
+        need.name, failure.message
+    );
+    SolveFailure { message, ..failure }
 }
 
 #[cfg(test)]

@@ -194,3 +194,31 @@ fn a_remote_context_is_looked_at_once_for_all_targets() {
     let denied = ["--set=*.policy=filename=cwd://cwd.rego"];
     both(&bakers, &project, &[&denied, &names[..1]].concat(), false);
 }
+
+/// What cannot be read may be what denies. A file that only is not there is another matter.
+#[test]
+#[ignore = "needs live peers"]
+fn a_policy_of_a_remote_context_that_cannot_be_read_denies() {
+    let bakers = Bakers::on_the_shared_daemon();
+    let mut archive = tar::Builder::new(Vec::new());
+    let text = b"FROM scratch\nCOPY Dockerfile /\n";
+    let mut header = tar::Header::new_gnu();
+    header.set_size(text.len() as u64);
+    header.set_mode(0o644);
+    archive
+        .append_data(&mut header, "Dockerfile", &text[..])
+        .unwrap();
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_size(0);
+    header.set_mode(0o755);
+    archive
+        .append_data(&mut header, "Dockerfile.rego/", std::io::empty())
+        .unwrap();
+    let (url, _) = archive_server(archive.into_inner().unwrap());
+    let definition = target("app", &format!("  context = \"{url}\""));
+    let project = TestProject::new().file("docker-bake.hcl", definition);
+    let said = both(&bakers, &project, &["app"], false);
+    let reason = "cannot read the policy file `Dockerfile.rego` of the context";
+    assert!(said.contains(reason), "{said}");
+}
