@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use rbake::engine::session::{Attachable, Services};
+use rbake::engine::session::{Attachable, SessionServices};
 use rbake_proto::filesync::file_sync_server::{FileSync, FileSyncServer};
 use rbake_proto::packet::{Packet, PacketType, Stat};
 use tokio::sync::mpsc;
@@ -46,7 +46,7 @@ impl Attachable for MemoryFiles {
         &["/moby.filesync.v1.FileSync/DiffCopy"]
     }
 
-    fn mount(&self, services: &mut Services) {
+    fn mount(&self, services: &mut SessionServices) {
         services.add(FileSyncServer::new(self.clone()));
     }
 }

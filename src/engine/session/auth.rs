@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Services;
+use super::SessionServices;
 use rbake_proto::filesync::auth_server::{self, AuthServer};
 use rbake_proto::filesync::{
     CredentialsRequest, CredentialsResponse, FetchTokenRequest, FetchTokenResponse,
@@ -71,7 +71,7 @@ impl Attachable for Auth {
         ]
     }
 
-    fn mount(&self, services: &mut Services) {
+    fn mount(&self, services: &mut SessionServices) {
         let server = AuthServer::new(self.clone());
         services.add(server.max_decoding_message_size(QUESTION_LIMIT));
     }

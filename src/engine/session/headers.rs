@@ -17,7 +17,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::Service;
 
-use super::Services;
+use super::SessionServices;
 
 /// The most bytes of headers that all calls in progress may have together. A single call has at most 16 MiB of text.
 const SESSION: usize = 128 << 20;
@@ -37,12 +37,12 @@ fn cost(headers: &HeaderMap) -> usize {
 /// The services of a session, within the limit on headers.
 #[derive(Clone)]
 pub(super) struct Bounded {
-    services: Services,
+    services: SessionServices,
     free: Arc<Semaphore>,
 }
 
 impl Bounded {
-    pub(super) fn new(services: Services) -> Self {
+    pub(super) fn new(services: SessionServices) -> Self {
         Self {
             services,
             free: Arc::new(Semaphore::new(SESSION / UNIT)),
@@ -73,7 +73,7 @@ where
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // `Services` is always ready.
+        // `SessionServices` is always ready.
         Poll::Ready(Ok(()))
     }
 
@@ -135,7 +135,7 @@ mod tests {
     const RESOURCE_EXHAUSTED: &str = "8";
 
     fn bounded() -> Bounded {
-        let mut services = Services::default();
+        let mut services = SessionServices::default();
         let sync = FileSync::new(Vec::new(), crate::event::EventSink::none());
         sync.mount(&mut services);
         Bounded::new(services)

@@ -1,6 +1,6 @@
 //! The health check, by which the daemon knows that a session is alive.
 
-use super::Services;
+use super::SessionServices;
 use rbake_proto::health::health_server::{self, HealthServer};
 use rbake_proto::health::{HealthCheckRequest, HealthCheckResponse, ServingStatus};
 use tonic::{Request, Response, Status};
@@ -17,7 +17,7 @@ impl Attachable for Health {
         &["/grpc.health.v1.Health/Check"]
     }
 
-    fn mount(&self, services: &mut Services) {
+    fn mount(&self, services: &mut SessionServices) {
         let server = HealthServer::new(*self);
         services.add(server.max_decoding_message_size(QUESTION_LIMIT));
     }

@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 
 use super::headers::Bounded;
 use super::tunnel::{DEPTH, Tunnel};
-use super::{Services, SessionBuilder};
+use super::{SessionBuilder, SessionServices};
 use crate::engine::connection::{
     CONNECTION_WINDOW, Connection, ConnectionError, FRAME_SIZE, HEADER_LIMIT, STREAM_WINDOW,
 };
@@ -168,7 +168,7 @@ async fn try_open(
 
     let mut request = Request::new(ReceiverStream::new(to_daemon));
     describe_session(&builder, request.metadata_mut());
-    let mut services = Services::default();
+    let mut services = SessionServices::default();
     for attachable in &builder.attachables {
         attachable.mount(&mut services);
     }
@@ -220,7 +220,7 @@ fn describe_session(builder: &SessionBuilder, metadata: &mut MetadataMap) {
 /// Answers the daemon's calls until the daemon closes the stream or we close the session.
 async fn serve(
     tunnel: Tunnel,
-    services: Services,
+    services: SessionServices,
     closing: CancellationToken,
     tell: watch::Sender<Option<Ending>>,
 ) {

@@ -34,7 +34,7 @@ pub(crate) use lifecycle::SessionError;
 pub(crate) use policy::{PolicyService, SourceJudge};
 pub(crate) use secret_file::SecretFiles;
 pub use secrets::{SecretSource, Secrets};
-pub use services::Services;
+pub use services::SessionServices;
 pub(crate) use shared::SharedSessions;
 
 use super::connection::Connection;
@@ -49,7 +49,7 @@ pub trait Attachable: Send + Sync {
     fn methods(&self) -> &[&'static str];
 
     /// Adds the service to those of a session. Called once for each session.
-    fn mount(&self, services: &mut Services);
+    fn mount(&self, services: &mut SessionServices);
 }
 
 /// Collects the services of a session and opens it.

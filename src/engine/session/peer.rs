@@ -1,6 +1,6 @@
 //! For tests: calls an attachable as a daemon does, through a stream in memory.
 
-use super::Services;
+use super::SessionServices;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
@@ -12,7 +12,7 @@ use super::headers::Bounded;
 /// A channel to `attachable`, which is served as in a session.
 pub(crate) async fn channel(attachable: &dyn Attachable) -> Channel {
     let (near, far) = tokio::io::duplex(64 << 10);
-    let mut services = Services::default();
+    let mut services = SessionServices::default();
     attachable.mount(&mut services);
     let service = TowerToHyperService::new(Bounded::new(services));
     tokio::spawn(async move {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::Services;
+use super::SessionServices;
 use rbake_proto::gateway::{
     ResolveSourceGitRequest, ResolveSourceImageRequest, ResolveSourceMetaRequest,
     ResolveSourceMetaResponse,
@@ -44,7 +44,7 @@ impl Attachable for PolicyService {
         &["/moby.buildkit.v1.sourcepolicy.policysession.PolicyVerifier/CheckPolicy"]
     }
 
-    fn mount(&self, services: &mut Services) {
+    fn mount(&self, services: &mut SessionServices) {
         let server = PolicyVerifierServer::new(Verifier(Arc::clone(&self.0)));
         // Attestations and commits come with the questions.
         services.add(server.max_decoding_message_size(MESSAGE_LIMIT));

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Services;
+use super::SessionServices;
 use bytes::Bytes;
 use rbake_proto::secrets::secrets_server::{self, SecretsServer};
 use rbake_proto::secrets::{GetSecretRequest, GetSecretResponse};
@@ -124,7 +124,7 @@ impl Attachable for SecretsAttachable {
         &["/moby.buildkit.secrets.v1.Secrets/GetSecret"]
     }
 
-    fn mount(&self, services: &mut Services) {
+    fn mount(&self, services: &mut SessionServices) {
         let server = SecretsServer::new(Service(self.0.clone()));
         services.add(server.max_decoding_message_size(QUESTION_LIMIT));
     }

@@ -17,17 +17,17 @@ use tower::util::BoxCloneSyncService;
 
 type Answering = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
-/// The answer to a call.
-pub(super) type Answer = Either<
+/// What a call ends with.
+pub(super) type ServiceFuture = Either<
     <Answering as Service<Request<Body>>>::Future,
     Ready<Result<Response<Body>, Infallible>>,
 >;
 
 /// The services that a session offers.
 #[derive(Clone, Default)]
-pub struct Services(Vec<(&'static str, Answering)>);
+pub struct SessionServices(Vec<(&'static str, Answering)>);
 
-impl Services {
+impl SessionServices {
     /// Adds `service`. If there is one of its name already, that one continues to answer.
     pub fn add<S>(&mut self, service: S)
     where
@@ -43,7 +43,7 @@ impl Services {
     }
 
     /// Passes a call to its service. As gRPC wants it, a call that no service answers ends with `UNIMPLEMENTED`.
-    pub(super) fn call(&self, request: Request<Body>) -> Answer {
+    pub(super) fn call(&self, request: Request<Body>) -> ServiceFuture {
         let name = service_name(request.uri().path());
         let found = self.0.iter().find(|(own, _)| name == Some(*own));
         if let Some((_, service)) = found {
@@ -55,7 +55,7 @@ impl Services {
     }
 }
 
-impl fmt::Debug for Services {
+impl fmt::Debug for SessionServices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
             .entries(self.0.iter().map(|(name, _)| name))
@@ -88,7 +88,7 @@ mod tests {
     async fn a_call_that_no_service_answers_is_unimplemented() {
         const UNIMPLEMENTED: &str = "12";
         let request = Request::builder().uri("/nobody/Answers");
-        let answer = Services::default().call(request.body(Body::empty()).unwrap());
+        let answer = SessionServices::default().call(request.body(Body::empty()).unwrap());
         let answer = answer.await.unwrap();
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.headers()["grpc-status"], UNIMPLEMENTED);

@@ -15,7 +15,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::Services;
+use super::SessionServices;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use rbake_proto::content::content_server::{self, ContentServer};
@@ -130,7 +130,7 @@ impl Attachable for ContentStores {
         ]
     }
 
-    fn mount(&self, services: &mut Services) {
+    fn mount(&self, services: &mut SessionServices) {
         let server = ContentServer::new(self.clone()).max_decoding_message_size(MESSAGE_LIMIT);
         services.add(server);
     }

@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Services;
+use super::SessionServices;
 use bytes::Bytes;
 use futures_util::Stream;
 use prost::Message as _;
@@ -195,7 +195,7 @@ impl Attachable for Exports {
         &["/moby.filesync.v1.FileSend/DiffCopy"]
     }
 
-    fn mount(&self, services: &mut Services) {
+    fn mount(&self, services: &mut SessionServices) {
         let server = FileSendServer::new(self.clone()).max_decoding_message_size(MESSAGE_LIMIT);
         services.add(server);
     }

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use super::Services;
+use super::SessionServices;
 use futures_util::future::{Ready, ready};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tonic::Status;
@@ -245,7 +245,7 @@ impl Attachable for FileSync {
         &[DIFF_COPY]
     }
 
-    fn mount(&self, services: &mut Services) {
+    fn mount(&self, services: &mut SessionServices) {
         services.add(self.clone());
     }
 }

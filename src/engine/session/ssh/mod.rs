@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Services;
+use super::SessionServices;
 use futures_util::{Stream, StreamExt as _};
 use rbake_proto::ssh::ssh_server::{self, SshServer};
 use rbake_proto::ssh::{BytesMessage, CheckAgentRequest, CheckAgentResponse};
@@ -81,7 +81,7 @@ impl Attachable for SshAgents {
         ]
     }
 
-    fn mount(&self, services: &mut Services) {
+    fn mount(&self, services: &mut SessionServices) {
         let server = SshServer::new(Service(self.clone()));
         services.add(server.max_decoding_message_size(MESSAGE_LIMIT));
     }
