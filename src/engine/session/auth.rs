@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::SessionServices;
 use rbake_proto::filesync::auth_server::{self, AuthServer};
 use rbake_proto::filesync::{
     CredentialsRequest, CredentialsResponse, FetchTokenRequest, FetchTokenResponse,
@@ -15,7 +14,7 @@ use rbake_proto::filesync::{
 };
 use tonic::{Request, Response, Status};
 
-use super::Attachable;
+use super::{Attachable, SessionServices};
 use crate::credential::{Error, Provider, TokenRequest};
 use crate::engine::connection::QUESTION_LIMIT;
 use crate::types::Reference;

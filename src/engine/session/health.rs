@@ -1,11 +1,10 @@
 //! The health check, by which the daemon knows that a session is alive.
 
-use super::SessionServices;
 use rbake_proto::health::health_server::{self, HealthServer};
 use rbake_proto::health::{HealthCheckRequest, HealthCheckResponse, ServingStatus};
 use tonic::{Request, Response, Status};
 
-use super::Attachable;
+use super::{Attachable, SessionServices};
 use crate::engine::connection::QUESTION_LIMIT;
 
 /// Always reports healthy. The daemon drops a session without this service after ten seconds.

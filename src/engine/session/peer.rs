@@ -1,13 +1,12 @@
 //! For tests: calls an attachable as a daemon does, through a stream in memory.
 
-use super::SessionServices;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use tonic::transport::{Channel, Endpoint};
 
-use super::Attachable;
 use super::headers::Bounded;
+use super::{Attachable, SessionServices};
 
 /// A channel to `attachable`, which is served as in a session.
 pub(crate) async fn channel(attachable: &dyn Attachable) -> Channel {

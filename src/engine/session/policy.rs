@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use super::SessionServices;
 use rbake_proto::gateway::{
     ResolveSourceGitRequest, ResolveSourceImageRequest, ResolveSourceMetaRequest,
     ResolveSourceMetaResponse,
@@ -17,7 +16,7 @@ use rbake_proto::policysession::{
 use rbake_proto::sourcepolicy::PolicyAction;
 use tonic::{Request, Response, Status};
 
-use super::Attachable;
+use super::{Attachable, SessionServices};
 use crate::engine::capability;
 use crate::engine::connection::MESSAGE_LIMIT;
 use crate::types::Platform;

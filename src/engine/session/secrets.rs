@@ -8,16 +8,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::SessionServices;
 use bytes::Bytes;
 use rbake_proto::secrets::secrets_server::{self, SecretsServer};
 use rbake_proto::secrets::{GetSecretRequest, GetSecretResponse};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
-use super::Attachable;
 use super::daemon_text::shortened;
 use super::secret_file::SecretFile;
+use super::{Attachable, SessionServices};
 use crate::engine::connection::QUESTION_LIMIT;
 use crate::types::Secret;
 

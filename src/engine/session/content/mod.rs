@@ -15,7 +15,6 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::SessionServices;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use rbake_proto::content::content_server::{self, ContentServer};
@@ -34,7 +33,7 @@ pub use index::{CacheSource, IndexName, find_cache};
 pub use layout::LayoutDirectory;
 pub(crate) use layout::{BlobInfo, LayoutError};
 
-use super::Attachable;
+use super::{Attachable, SessionServices};
 use crate::engine::connection::MESSAGE_LIMIT;
 use crate::types::Digest;
 use crate::types::causes::in_one_line;

@@ -19,7 +19,6 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::SessionServices;
 use bytes::Bytes;
 use futures_util::Stream;
 use prost::Message as _;
@@ -37,7 +36,7 @@ pub(crate) use special::SpecialPolicy;
 pub use stream::WriterSink;
 pub(crate) use stream::{FileSink, SinkError, StreamSink, StreamWriter};
 
-use super::Attachable;
+use super::{Attachable, SessionServices};
 use crate::engine::connection::MESSAGE_LIMIT;
 use crate::outcome::SpecialFiles;
 use crate::types::causes::in_one_line;

@@ -21,7 +21,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use super::SessionServices;
 use futures_util::future::{Ready, ready};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tonic::Status;
@@ -35,7 +34,7 @@ pub(crate) use progress::TransferFailure;
 pub(crate) use source::LocalSource;
 pub use source::ServedDirectory;
 
-use super::Attachable;
+use super::{Attachable, SessionServices};
 use crate::context::SentRecords;
 use crate::engine::connection::QUESTION_LIMIT;
 use crate::event::EventSink;

@@ -19,11 +19,7 @@ const BATCH: usize = 64 << 10;
 
 /// Takes requests from the queue until it is closed.
 pub(super) fn run(shared: &Shared) -> Result<(), SendError> {
-    let mut reader = Reader {
-        shared,
-        buffer: Vec::new(),
-        path: Vec::new(),
-    };
+    let mut reader = Reader::new(shared);
     loop {
         let mut next = shared.queue.try_take();
         if next.is_none() {
@@ -44,11 +40,7 @@ pub(super) fn answer(
     id: u32,
     content: table::EntryContent,
 ) -> Result<(), SendError> {
-    let mut reader = Reader {
-        shared,
-        buffer: Vec::new(),
-        path: Vec::new(),
-    };
+    let mut reader = Reader::new(shared);
     reader.send(id, content)?;
     reader.flush()
 }
@@ -79,7 +71,15 @@ struct Reader<'a> {
     path: Vec<u8>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    const fn new(shared: &'a Shared) -> Self {
+        Self {
+            shared,
+            buffer: Vec::new(),
+            path: Vec::new(),
+        }
+    }
+
     fn flush(&mut self) -> Result<(), SendError> {
         if self.buffer.is_empty() {
             return Ok(());

@@ -163,6 +163,25 @@ async fn all_requested_files_arrive() {
     assert_eq!(service.failure(), None);
 }
 
+/// Few and small files are sent by the transfer's own task, others by threads. To wait in that task would be a panic.
+#[test_case::test_case(1, 100; "a Dockerfile")]
+#[test_case::test_case(8, 32 << 10; "the most without a thread")]
+#[test_case::test_case(9, 100; "too many for it")]
+#[test_case::test_case(1, 3 << 20; "too large for it")]
+#[tokio::test]
+async fn files_in_memory_arrive(count: usize, size: usize) {
+    let files = (0..count).map(|n| (format!("file-{n}"), Bytes::from(vec![b'a'; size])));
+    let served = ServedDirectory {
+        name: "context".to_owned(),
+        source: LocalSource::Files(files.collect()),
+    };
+    let service = FileSync::new(vec![served], EventSink::none());
+    let mut daemon = Daemon::open(&service, "context").await;
+    let (stats, contents) = daemon.take(|_| true).await;
+    assert_eq!((stats.len(), contents.len()), (count, count));
+    assert!(contents.values().all(|content| content.len() == size));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_has_everything_gets_no_content() {
     let dir = tempfile::tempdir().unwrap();

@@ -14,7 +14,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::SessionServices;
 use futures_util::{Stream, StreamExt as _};
 use rbake_proto::ssh::ssh_server::{self, SshServer};
 use rbake_proto::ssh::{BytesMessage, CheckAgentRequest, CheckAgentResponse};
@@ -25,8 +24,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use keys::{InvalidKey, KEY_LIMIT, PrivateKeys};
 
-use super::Attachable;
 use super::daemon_text::shortened;
+use super::{Attachable, SessionServices};
 
 /// The id that is meant if the daemon names none.
 pub(crate) const DEFAULT_ID: &str = "default";
