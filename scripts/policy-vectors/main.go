@@ -23,6 +23,7 @@ import (
 	"github.com/moby/buildkit/sourcepolicy/policysession"
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
+	digest "github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -67,6 +68,8 @@ type known struct {
 	Commit       string            `json:"commit,omitempty"`
 	CommitObject string            `json:"commitObject,omitempty"`
 	TagObject    string            `json:"tagObject,omitempty"`
+	// What a download consists of. Its digest is computed from it.
+	Content string `json:"content,omitempty"`
 }
 
 type result struct {
@@ -100,6 +103,8 @@ func main() {
 		f.Decisions = slices.DeleteFunc(f.Decisions, func(d *decision) bool { return strings.HasPrefix(d.Name, pgpPrefix) })
 		f.Decisions = append(f.Decisions, pgpCases()...)
 	}
+	f.Decisions = slices.DeleteFunc(f.Decisions, func(d *decision) bool { return strings.HasPrefix(d.Name, downloadPrefix) })
+	f.Decisions = append(f.Decisions, downloadCases(f.Decisions)...)
 	for _, d := range f.Decisions {
 		d.Want = decide(d)
 	}
@@ -195,6 +200,9 @@ func shown(next *gwpb.ResolveSourceMetaRequest) string {
 	if next.Git != nil {
 		parts = append(parts, fmt.Sprintf("git objects=%t", next.Git.ReturnObject))
 	}
+	if next.HTTP != nil && next.HTTP.ChecksumRequest != nil {
+		parts = append(parts, fmt.Sprintf("http digest=%s suffix=%x", next.HTTP.ChecksumRequest.Algo, next.HTTP.ChecksumRequest.Suffix))
+	}
 	if len(parts) == 0 {
 		return "source"
 	}
@@ -234,6 +242,15 @@ func answer(d *decision, next *gwpb.ResolveSourceMetaRequest) *gwpb.ResolveSourc
 		}
 	default:
 		src.HTTP = &gwpb.ResolveSourceHTTPResponse{Checksum: k.Checksum}
+		if next.HTTP != nil && next.HTTP.ChecksumRequest != nil {
+			algo := map[gwpb.ChecksumRequest_ChecksumAlgo]digest.Algorithm{
+				gwpb.ChecksumRequest_CHECKSUM_ALGO_SHA256: digest.SHA256,
+				gwpb.ChecksumRequest_CHECKSUM_ALGO_SHA384: digest.SHA384,
+				gwpb.ChecksumRequest_CHECKSUM_ALGO_SHA512: digest.SHA512,
+			}[next.HTTP.ChecksumRequest.Algo]
+			suffix := next.HTTP.ChecksumRequest.Suffix
+			src.HTTP.ChecksumResponse = &gwpb.ChecksumResponse{Digest: algo.FromString(k.Content + string(suffix)).String(), Suffix: suffix}
+		}
 	}
 	return src
 }

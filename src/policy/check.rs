@@ -81,7 +81,12 @@ impl Policy {
         log.prints(evaluated.prints);
         let mut wanted = mentioned(&unknown, &self.places, Some(&evaluated.reached));
         wanted.extend(&evaluated.calls.wanted);
-        if let Some(asked) = self.ask(&wanted, facts) {
+        let mut asked = self.ask(&wanted, facts);
+        if let Some(digest) = evaluated.calls.digest {
+            wanted.push("http.digest");
+            asked.get_or_insert_default().http = Some(digest);
+        }
+        if let Some(asked) = asked {
             log.add(
                 LogLevel::Info,
                 format!("policy for source {name}: resolve missing fields {wanted:?}"),
@@ -250,6 +255,7 @@ fn scene(document: &Value, described: Described, files: &Arc<KnownFiles>) -> Cal
         is_git: part(&["git"]).0 != Value::Undefined,
         commit: object("commit", described.commit),
         tag: object("tag", described.tag),
+        suffixed: described.suffixed,
         files: Arc::clone(files),
     }
 }

@@ -10,8 +10,10 @@ use regorus::{Engine, Source, Value};
 use super::files::{FileNeed, KnownFiles};
 use super::format;
 use super::input::GitObject;
+use super::openpgp::SignedDownload;
 use super::signature::{self, NotVerified};
 use crate::types::Digest;
+use crate::types::build_source::{DownloadQuestion, SuffixedDigest};
 
 /// The functions of OPA that policies may call: those that buildx lists (`policy/builtins.go`), without those that Rego v1 does
 /// not have any more.
@@ -189,6 +191,8 @@ pub(super) struct CallScene {
     pub(super) commit: Option<(InputValue, GitObject)>,
     pub(super) tag: Option<(InputValue, GitObject)>,
     pub(super) is_git: bool,
+    /// The digests that are known of a download.
+    pub(super) suffixed: Vec<SuffixedDigest>,
     pub(super) files: Arc<KnownFiles>,
 }
 
@@ -211,6 +215,8 @@ pub(super) struct Calls {
     pub(super) pins: BTreeSet<String>,
     /// Fields of the source that must be known first.
     pub(super) wanted: BTreeSet<&'static str>,
+    /// The digest of the download that must be known first.
+    pub(super) digest: Option<DownloadQuestion>,
     /// The function that cannot be evaluated, and why. Then nothing may be decided.
     pub(super) impossible: Option<String>,
 }
@@ -549,10 +555,31 @@ fn verify_http_pgp_signature(
     let signature = read(scene, calls, signature, 512 << 10);
     let key = read(scene, calls, key, 512 << 10);
     // Without the files, nothing is verified.
-    signature.zip(key)?;
-    let why = "rbake cannot check signatures of downloads yet";
-    impossible(calls, "verify_http_pgp_signature", why);
-    None
+    let (signature, key) = signature.zip(key)?;
+    let mut unknown = |what| {
+        impossible(calls, "verify_http_pgp_signature", what);
+        None
+    };
+    let signed = match SignedDownload::read(&signature, &key) {
+        Ok(signed) => signed,
+        // The files are wrong.
+        Err(NotVerified::Wrong) => return None,
+        Err(NotVerified::Unsupported(what)) => return unknown(what),
+    };
+    let question = signed.question();
+    let mut known = scene.suffixed.iter();
+    let known = known.find(|known| {
+        known.suffix == question.suffix && known.digest.algorithm() == question.algorithm.name()
+    });
+    let Some(known) = known else {
+        calls.digest = Some(question);
+        return Some(Value::from(false));
+    };
+    match signed.verify(&known.digest) {
+        Ok(()) => Some(Value::from(true)),
+        Err(NotVerified::Wrong) => Some(Value::from(false)),
+        Err(NotVerified::Unsupported(what)) => unknown(what),
+    }
 }
 
 fn artifact_attestation(

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::input::Described;
+use super::openpgp::tests::digest_of;
 use super::*;
 use crate::types::build_source::{
     AttestationBlob, BuildSource, SourceAnswer, SourceAttestations, SourceCommit, SourceDecision,
-    SourceDownload, SourceFacts, SourceImage,
+    SourceDownload, SourceFacts, SourceImage, SuffixedDigest,
 };
 
 const VECTORS: &str = include_str!("../../tests/parity/policies.json");
@@ -26,6 +27,9 @@ const OTHER_DECISIONS: &[(&str, &str)] = &[
     // rbake does not know these.
     ("OpenPGP: brainpoolP256r1", "ERROR"),
     ("OpenPGP: a secret key", "ERROR"),
+    ("download: brainpoolP256r1", "ERROR"),
+    ("download: dsa2048", "ERROR"),
+    ("download: a secret key", "ERROR"),
 ];
 
 /// Modules of which OPA says something else, and what `regorus` says.
@@ -159,7 +163,15 @@ fn answered(
             tag: object("tagObject"),
         });
     } else {
-        facts.http = Some(SourceDownload { checksum });
+        let suffixed = asked.http.as_ref().map(|http| {
+            let digest = digest_of(&text(&known["content"]), http);
+            let suffix = http.suffix.clone();
+            SuffixedDigest { suffix, digest }
+        });
+        facts.http = Some(SourceDownload {
+            checksum,
+            suffixed: suffixed.into_iter().collect(),
+        });
     }
 }
 

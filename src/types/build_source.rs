@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::Platform;
+use super::{Digest, Platform};
 
 /// A source as the daemon identifies it, such as `docker-image://docker.io/library/alpine:latest`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,6 +74,15 @@ pub(crate) struct SourceCommit {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SourceDownload {
     pub(crate) checksum: String,
+    /// The digests of the file with something behind it that are known.
+    pub(crate) suffixed: Vec<SuffixedDigest>,
+}
+
+/// The digest of a download with other bytes behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SuffixedDigest {
+    pub(crate) suffix: Bytes,
+    pub(crate) digest: Digest,
 }
 
 /// What a policy wants to know of a source before it decides.
@@ -83,6 +92,7 @@ pub(crate) struct SourceQuestion {
     pub(crate) platform: Option<Platform>,
     pub(crate) image: Option<ImageQuestion>,
     pub(crate) git: Option<CommitQuestion>,
+    pub(crate) http: Option<DownloadQuestion>,
 }
 
 /// What is asked about an image. Its digest is always part of the answer.
@@ -99,6 +109,33 @@ pub(crate) struct ImageQuestion {
 pub(crate) struct CommitQuestion {
     /// Whether the commit and the tag are wanted as git stores them.
     pub(crate) objects: bool,
+}
+
+/// What is asked about a download, besides its checksum: the digest of the file with `suffix` behind it. A signature of OpenPGP is about
+/// such a digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DownloadQuestion {
+    pub(crate) algorithm: DigestAlgorithm,
+    pub(crate) suffix: Bytes,
+}
+
+/// An algorithm by which the daemon can digest a download.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DigestAlgorithm {
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+impl DigestAlgorithm {
+    /// The name that digests begin with.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha384 => "sha384",
+            Self::Sha512 => "sha512",
+        }
+    }
 }
 
 /// What is decided about a source.

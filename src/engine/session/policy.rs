@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use rbake_proto::gateway::{
-    ResolveSourceGitRequest, ResolveSourceImageRequest, ResolveSourceMetaRequest,
+    ChecksumAlgo, ChecksumRequest, ChecksumResponse, ResolveSourceGitRequest,
+    ResolveSourceHttpRequest, ResolveSourceImageRequest, ResolveSourceMetaRequest,
     ResolveSourceMetaResponse,
 };
 use rbake_proto::pb;
@@ -21,8 +22,8 @@ use crate::engine::capability;
 use crate::engine::connection::MESSAGE_LIMIT;
 use crate::types::Platform;
 use crate::types::build_source::{
-    AttestationBlob, BuildSource, SourceAnswer, SourceAttestations, SourceCommit, SourceDecision,
-    SourceDownload, SourceFacts, SourceImage, SourceQuestion,
+    AttestationBlob, BuildSource, DigestAlgorithm, SourceAnswer, SourceAttestations, SourceCommit,
+    SourceDecision, SourceDownload, SourceFacts, SourceImage, SourceQuestion, SuffixedDigest,
 };
 
 /// Decides about sources. Everything in its questions is from the daemon.
@@ -120,7 +121,20 @@ fn facts(
         }),
         http: known.http.map(|http| SourceDownload {
             checksum: http.checksum,
+            suffixed: http
+                .checksum_response
+                .and_then(suffixed)
+                .into_iter()
+                .collect(),
         }),
+    })
+}
+
+/// `None` if the answer has no digest.
+fn suffixed(answer: ChecksumResponse) -> Option<SuffixedDigest> {
+    Some(SuffixedDigest {
+        suffix: answer.suffix,
+        digest: answer.digest.parse().ok()?,
     })
 }
 
@@ -140,6 +154,16 @@ fn asked(
         }),
         git: question.git.map(|git| ResolveSourceGitRequest {
             return_object: git.objects,
+        }),
+        http: question.http.map(|http| ResolveSourceHttpRequest {
+            checksum_request: Some(ChecksumRequest {
+                algo: match http.algorithm {
+                    DigestAlgorithm::Sha256 => ChecksumAlgo::Sha256.into(),
+                    DigestAlgorithm::Sha384 => ChecksumAlgo::Sha384.into(),
+                    DigestAlgorithm::Sha512 => ChecksumAlgo::Sha512.into(),
+                },
+                suffix: http.suffix,
+            }),
         }),
         ..ResolveSourceMetaRequest::default()
     }

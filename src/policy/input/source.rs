@@ -11,7 +11,7 @@ use super::{GitObject, InputError, PolicyEnvironment, put, shown};
 use crate::golang::path;
 use crate::golang::url::GoUrl;
 use crate::types::build_source::{
-    BuildSource, SourceAttestations, SourceCommit, SourceFacts, SourceImage,
+    BuildSource, SourceAttestations, SourceCommit, SourceFacts, SourceImage, SuffixedDigest,
 };
 use crate::types::{Platform, Reference};
 
@@ -36,6 +36,8 @@ pub(in crate::policy) struct Described {
     pub(in crate::policy) commit: Option<GitObject>,
     /// The annotated tag of a repository, if there is one.
     pub(in crate::policy) tag: Option<GitObject>,
+    /// The digests that are known of a download.
+    pub(in crate::policy) suffixed: Vec<SuffixedDigest>,
     /// Whether the image has signatures. rbake does not check them.
     pub(in crate::policy) has_signatures: bool,
 }
@@ -147,6 +149,7 @@ impl Description {
             json!(facts.source.attrs.contains_key(AUTH_SECRET)),
         );
         let known = facts.http.as_ref();
+        self.described.suffixed = known.map_or_else(Vec::new, |known| known.suffixed.clone());
         let checksum = known
             .map(|known| known.checksum.as_str())
             .unwrap_or_default();

@@ -10,6 +10,7 @@ use pgp::types::{KeyDetails, KeyId, Tag, VerifyingKey};
 use super::CheckBudget;
 use super::facts::SignatureFacts;
 use super::packets::{PacketContent, PacketError, Packets, PrimaryPacket};
+use crate::policy::signature::NotVerified;
 
 /// A primary key with its users and subkeys. All signatures in it are right.
 #[derive(Debug)]
@@ -305,6 +306,43 @@ impl Certificate {
         }));
         keys
     }
+}
+
+impl Certificate {
+    /// Whether any of the keys has signed data whose digest, with the suffix of `facts`, is `digest`. What the owner says about the
+    /// keys does not count here.
+    pub(super) fn has_signed_digest(
+        &self,
+        facts: &SignatureFacts,
+        digest: &[u8],
+        budget: &mut CheckBudget,
+    ) -> Result<bool, NotVerified> {
+        if is_of_digest(&self.primary, facts, digest, budget)? {
+            return Ok(true);
+        }
+        for subkey in &self.subkeys {
+            if is_of_digest(&subkey.key, facts, digest, budget)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn is_of_digest(
+    key: &impl VerifyingKey,
+    facts: &SignatureFacts,
+    digest: &[u8],
+    budget: &mut CheckBudget,
+) -> Result<bool, NotVerified> {
+    if !can_sign(key) || facts.algorithm != key.algorithm() {
+        return Ok(false);
+    }
+    let Some(signature) = facts.signature.signature() else {
+        return Ok(false);
+    };
+    budget.spend()?;
+    Ok(key.verify(facts.hash, digest, signature).is_ok())
 }
 
 impl User {

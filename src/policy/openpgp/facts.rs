@@ -11,6 +11,8 @@ use super::packets::PacketError;
 #[derive(Debug)]
 pub(super) struct SignatureFacts {
     pub(super) signature: Signature,
+    /// What is hashed behind the signed data. Empty if it is not known.
+    pub(super) suffix: Vec<u8>,
     pub(super) version: u8,
     pub(super) kind: SignatureType,
     pub(super) algorithm: PublicKeyAlgorithm,
@@ -47,6 +49,7 @@ impl SignatureFacts {
         }
         let mut facts = Self {
             signature,
+            suffix: Vec::new(),
             version,
             kind: config.typ,
             algorithm: config.pub_alg,

@@ -5,11 +5,12 @@
 
 mod armor;
 mod certificate;
+mod detached;
 mod facts;
 mod packets;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,6 +20,7 @@ use pgp::packet::SignatureType;
 
 use self::armor::ArmorBlocks;
 use self::certificate::{Certificate, SigningKey};
+pub(super) use self::detached::SignedDownload;
 use self::facts::SignatureFacts;
 use self::packets::{PacketContent, PacketError, Packets};
 use super::signature::NotVerified;

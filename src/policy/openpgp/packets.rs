@@ -113,7 +113,10 @@ impl<'p> Packets<'p> {
             return Err(PacketError::Unreadable);
         };
         let facts = SignatureFacts::of(signature, version)?;
-        Ok(facts.map(|facts| PacketContent::Signature(Box::new(facts))))
+        Ok(facts.map(|mut facts| {
+            facts.suffix = suffix(raw.body).unwrap_or_default();
+            PacketContent::Signature(Box::new(facts))
+        }))
     }
 
     fn key(&mut self, raw: &RawPacket) -> Result<Option<PacketContent>, PacketError> {
@@ -159,6 +162,19 @@ fn is_other_curve(parameters: &PublicParams) -> bool {
         PublicParams::ECDSA(EcdsaPublicParams::Unsupported { .. })
             | PublicParams::EdDSALegacy(EddsaLegacyPublicParams::Unsupported { .. })
     )
+}
+
+/// What is hashed behind the data that a signature of version 4 is about (RFC 9580, 5.2.4). `None` for other versions.
+fn suffix(signature: &[u8]) -> Option<Vec<u8>> {
+    const VERSION: u8 = 4;
+    // Version, kind, two algorithms, and the length of the hashed subpackets.
+    const HEADER: usize = 6;
+    if signature.first() != Some(&VERSION) {
+        return None;
+    }
+    let hashed = signature.get(..HEADER + number(signature.get(4..HEADER)?))?;
+    let length = u32::try_from(hashed.len()).ok()?;
+    Some([hashed, &[VERSION, 0xff], &length.to_be_bytes()].concat())
 }
 
 fn primary(key: PublicKey, raw: &RawPacket) -> PacketContent {

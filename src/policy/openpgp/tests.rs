@@ -2,10 +2,13 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use super::armor::ArmorBlocks;
 use super::*;
 use crate::policy::input::GitObject;
+use crate::types::Digest;
+use crate::types::build_source::{DigestAlgorithm, DownloadQuestion};
 
 const VECTORS: &str = include_str!("../../../tests/parity/policies.json");
 
@@ -109,6 +112,11 @@ fn damaged_keys_and_signatures_verify_nothing_else() {
             let _ = verify(&signature, case.signed.as_bytes(), keys.as_bytes());
             let verified = verify(&signature, other.as_bytes(), keys.as_bytes());
             assert!(verified.is_err(), "{}: {signature}\n{keys}", case.name);
+            if let Ok(signed) = SignedDownload::read(signature.as_bytes(), keys.as_bytes()) {
+                let digest = digest_of(&other, &signed.question());
+                let verified = signed.verify(&digest);
+                assert!(verified.is_err(), "{}: {signature}\n{keys}", case.name);
+            }
         }
         for cut in (0..case.keys.len()).step_by(97) {
             let keys = case.keys.get(..cut).unwrap_or_default();
@@ -116,6 +124,19 @@ fn damaged_keys_and_signatures_verify_nothing_else() {
             assert!(verified.is_err(), "{}: {cut}", case.name);
         }
     }
+}
+
+/// The digest of `content` for which `question` asks.
+pub(in crate::policy) fn digest_of(content: &str, question: &DownloadQuestion) -> Digest {
+    let content = [content.as_bytes(), &question.suffix].concat();
+    let hex = match question.algorithm {
+        DigestAlgorithm::Sha256 => hex::encode(Sha256::digest(content)),
+        DigestAlgorithm::Sha384 => hex::encode(Sha384::digest(content)),
+        DigestAlgorithm::Sha512 => hex::encode(Sha512::digest(content)),
+    };
+    format!("{}:{hex}", question.algorithm.name())
+        .parse()
+        .unwrap()
 }
 
 fn case(name: &str) -> Case {
@@ -135,6 +156,8 @@ fn the_work_for_a_file_of_keys_is_limited() {
     let keys = armored("PGP PUBLIC KEY BLOCK", &many);
     let verified = verify(&case.signature, case.signed.as_bytes(), keys.as_bytes());
     assert_eq!(verified, Err(NotVerified::Unsupported(TOO_MANY)));
+    let read = SignedDownload::read(case.signature.as_bytes(), keys.as_bytes());
+    assert_eq!(read.unwrap_err(), NotVerified::Unsupported(TOO_MANY));
     let few = armored("PGP PUBLIC KEY BLOCK", &content.repeat(20));
     let verified = verify(&case.signature, case.signed.as_bytes(), few.as_bytes());
     assert_eq!(verified, Ok(()));

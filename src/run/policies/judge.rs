@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use super::TargetPolicies;
+use super::digests::KnownDigests;
 use super::found::{FoundFile, FoundPolicies, FoundPolicy, LIMIT, source};
 use super::log::PolicyLog;
 use crate::builder::Notice;
@@ -38,6 +39,7 @@ struct Active {
     engine: Arc<Engine>,
     session: Weak<Session>,
     log: PolicyLog,
+    digests: Mutex<KnownDigests>,
 }
 
 struct ActivePolicy {
@@ -135,6 +137,7 @@ impl Judge {
             engine: Arc::clone(engine),
             session: Arc::downgrade(session),
             log,
+            digests: Mutex::default(),
         };
         let _ = self.active.set(active);
         Ok(if proxy_network {
@@ -357,9 +360,13 @@ impl Judge {
 
 #[tonic::async_trait]
 impl SourceJudge for Judge {
-    async fn judge(&self, facts: SourceFacts) -> Result<SourceAnswer, String> {
+    async fn judge(&self, mut facts: SourceFacts) -> Result<SourceAnswer, String> {
         let active = self.active.get();
         let active = active.ok_or_else(|| "the policies are not loaded yet".to_owned())?;
+        let digests = active.digests.lock();
+        digests
+            .unwrap_or_else(PoisonError::into_inner)
+            .share(&mut facts);
         let mut decision = SourceDecision::Allow;
         for policy in &active.policies {
             let answer = self.check(policy, &facts, active).await;

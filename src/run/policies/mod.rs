@@ -3,6 +3,7 @@
 //! [`find`] looks at this machine before any work, and reports what is missing there. What is in a remote context is read when the
 //! target is built: [`Judge::load`].
 
+mod digests;
 mod found;
 mod judge;
 mod local;

@@ -189,8 +189,12 @@ fn an_image_that_a_policy_pins_is_used_in_all_solves() {
     }
 }
 
-/// A server that answers each request with the same text, on an address that the daemon reaches.
-fn file_server() -> String {
+/// A server that answers each request with `content`, on an address that the daemon reaches.
+fn file_server(content: &str) -> String {
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{content}",
+        content.len()
+    );
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
@@ -198,9 +202,7 @@ fn file_server() -> String {
             let Ok(mut stream) = stream else { return };
             let mut request = [0; 4096];
             let _ = stream.read(&mut request);
-            let _ = stream.write_all(
-                b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\nConnection: close\r\n\r\npolicy-http",
-            );
+            let _ = stream.write_all(answer.as_bytes());
         }
     });
     address
@@ -210,7 +212,7 @@ fn file_server() -> String {
 #[ignore = "needs live peers"]
 fn downloads_are_decided_about_as_with_buildx() {
     let bakers = Bakers::on_the_shared_daemon();
-    let host = file_server();
+    let host = file_server("policy-http");
     let checksum = "sha256:1e9c8c6b4b0a";
     let of = |rule: &str| {
         format!(
@@ -319,7 +321,7 @@ fn policies_in_repositories_apply_as_with_buildx() {
 #[ignore = "needs live peers"]
 fn steps_reach_the_network_through_the_proxy_that_a_policy_wants() {
     let bakers = Bakers::on_the_shared_daemon();
-    let host = file_server();
+    let host = file_server("policy-http");
     let policy = format!(
         "package docker\n\ndefault allow := true\n\ndefault deny_msg := []\n\ndefault caps := {{}}\n\ncaps := {{\"exec.proxy\": true}} if input.env.capsRequest\n\nallow := false if input.http.url == \"http://{host}/file\"\n\ndeny_msg := [\"not from there\"] if input.http.url == \"http://{host}/file\"\n\ndecision := {{\"allow\": allow, \"deny_msg\": deny_msg, \"caps\": caps}}\n"
     );
