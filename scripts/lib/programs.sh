@@ -194,19 +194,36 @@ build_docker_cli() {
 }
 probe_docker_cli() { says 'Docker version' "$1/bin/docker" --version; }
 
-# The shells that have completions. Installed, not unpacked: they look for their modules and functions at fixed paths.
-about_openssh() { echo "ssh-agent, ssh-add and ssh-keygen"; }
-recipe_openssh() { printf 'installed openssh-client\n'; }
+about_openssh() { echo "ssh, ssh-agent, ssh-add, ssh-keygen and sshd"; }
+recipe_openssh() { printf 'installed openssh-client\nunpacked openssh-server libwrap0\n'; }
 build_openssh() {
   local name
   apt_install openssh-client
-  mkdir -p "$1/bin"
-  for name in ssh-agent ssh-add ssh-keygen; do
+  # Unpacked: an installed server would start. It refuses to run without its user, which the installation would make.
+  deb_unpack "$1" openssh-server libwrap0
+  id -u sshd >/dev/null 2>&1 || as_root useradd --system --home-dir /run/sshd --shell /usr/sbin/nologin sshd
+  mkdir -p "$1/bin" "$1/lib"
+  mv -- "$1/root/usr/sbin/sshd" "$1/lib/sshd"
+  mv -- "$(find "$1/root" -name 'libwrap.so.0.*')" "$1/lib/libwrap.so.0"
+  rm -rf -- "$1/root"
+  # sshd starts itself again, by its whole path.
+  cat >"$1/bin/sshd" <<'SSHD'
+#!/bin/sh
+lib=$(dirname -- "$(dirname -- "$(readlink -f -- "$0")")")/lib
+LD_LIBRARY_PATH=$lib exec "$lib/sshd" "$@"
+SSHD
+  for name in ssh ssh-agent ssh-add ssh-keygen; do
     printf '#!/bin/sh\nexec %q "$@"\n' "$(command -v "$name")" >"$1/bin/$name"
     chmod +x "$1/bin/$name"
   done
+  chmod +x "$1/bin/sshd"
 }
-probe_openssh() { says usage "$1/bin/ssh-keygen" -? && says usage "$1/bin/ssh-agent" -?; }
+probe_openssh() {
+  says usage "$1/bin/ssh-keygen" -? && says usage "$1/bin/ssh-agent" -? && says OpenSSH "$1/bin/ssh" -V &&
+    says OpenSSH "$1/bin/sshd" -? && id -u sshd >/dev/null 2>&1
+}
+
+# The shells that have completions. Installed, not unpacked: they look for their modules and functions at fixed paths.
 
 about_shells() { echo "bash, zsh and fish"; }
 recipe_shells() { printf 'installed bash zsh fish\n'; }

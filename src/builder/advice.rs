@@ -107,7 +107,7 @@ pub(super) fn for_connection(
         (PeerKind::Http2, _, true) => told
             .note(stranger)
             .help(format!("use it as a BuildKit: `BUILDKIT_HOST={address}`")),
-        (PeerKind::Ssh, ..) => forward(told.note(stranger), place.host(), place.is_docker()),
+        (PeerKind::Ssh, ..) => use_ssh(told.note(stranger), place.host(), place.is_docker()),
         (PeerKind::Registry, ..) => told
             .note(stranger)
             .help("name a registry in the `tags` of targets; it cannot build"),
@@ -253,32 +253,17 @@ impl SettingsWords {
 
 /// Adds to `told` what to do about an address that cannot be used.
 pub(super) fn for_address(told: Diagnostic, error: &InvalidEndpoint) -> Diagnostic {
+    let told = match meant(error) {
+        Some(address) => told.help(format!("write it as `{address}`")),
+        None => told,
+    };
     match error {
-        InvalidEndpoint::Scheme {
-            scheme,
-            address,
-            supported,
-        } if scheme == "ssh" => {
-            // Only addresses of BuildKit support `docker-container://`; without it, this is an address of a Docker
-            // Engine.
-            forward(
-                told,
-                &ssh_words(address),
-                !supported.contains(&"docker-container"),
+        InvalidEndpoint::Scheme { scheme, .. } if ["https", "grpcs"].contains(&scheme.as_str()) => {
+            told.help(
+                "rbake uses TLS if `BUILDKIT_TLS_DIR` or `BUILDKIT_TLS_CACERT` names certificates",
             )
         }
-        _ => {
-            let told = match meant(error) {
-                Some(address) => told.help(format!("write it as `{address}`")),
-                None => told,
-            };
-            match error {
-                InvalidEndpoint::Scheme { scheme, .. } if ["https", "grpcs"].contains(&scheme.as_str()) => told.help(
-                    "rbake uses TLS if `BUILDKIT_TLS_DIR` or `BUILDKIT_TLS_CACERT` names certificates",
-                ),
-                _ => told,
-            }
-        }
+        _ => told,
     }
 }
 
@@ -316,30 +301,15 @@ fn meant(error: &InvalidEndpoint) -> Option<String> {
     }
 }
 
-/// Returns the arguments for `ssh` that match an address `ssh://user@host:port/path`. A user with a password has
-/// been replaced by placeholders in `address`, so it is left out.
-fn ssh_words(address: &str) -> String {
-    let place = address.trim_start_matches("ssh://");
-    let place = place.split('/').next().unwrap_or_default();
-    let place = match place.rsplit_once('@') {
-        Some((user, host)) if user.contains(':') => host,
-        _ => place,
-    };
-    match place.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => format!("-p {port} {host}"),
-        _ => place.to_owned(),
-    }
-}
-
-/// Advises to forward the remote socket with the `ssh` command, because rbake does not speak SSH.
-fn forward(told: Diagnostic, host: &str, is_docker: bool) -> Diagnostic {
-    let (socket, variable) = if is_docker {
-        ("/var/run/docker.sock", "DOCKER_HOST")
+/// Advises to use the `ssh` command.
+fn use_ssh(told: Diagnostic, host: &str, is_docker: bool) -> Diagnostic {
+    let (variable, program) = if is_docker {
+        ("DOCKER_HOST", "docker")
     } else {
-        ("/run/buildkit/buildkitd.sock", "BUILDKIT_HOST")
+        ("BUILDKIT_HOST", "buildctl")
     };
     told.help(format!(
-        "forward its socket and use that: `ssh -nNT -L /tmp/rbake.sock:{socket} {host}`, `{variable}=unix:///tmp/rbake.sock`"
+        "`{variable}=ssh://{host}` reaches it with the `ssh` command, if `{program}` is installed there"
     ))
 }
 
@@ -414,15 +384,6 @@ mod tests {
         assert!(text.contains("does not speak TLS"), "{text}");
     }
 
-    #[test_case("ssh://far", "far")]
-    #[test_case("ssh://xxxxx:xxxxx@far:22/run/s", "-p 22 far")]
-    #[test_case("ssh://[::1]", "[::1]")]
-    #[test_case("ssh://me@far:22/run/s", "-p 22 me@far")]
-    #[test_case("ssh://me@far", "me@far"; "a user and no port")]
-    fn addresses_with_ssh_become_arguments_for_ssh(address: &str, words: &str) {
-        assert_eq!(ssh_words(address), words);
-    }
-
     #[test]
     fn for_an_address_with_https_the_help_shows_one_with_tcp() {
         let error = "https://b.example:1234/".parse::<Endpoint>().unwrap_err();
@@ -464,7 +425,7 @@ mod tests {
         assert!(text.contains("`BUILDKIT_HOST=tcp://h:1`"), "{text}");
     }
 
-    #[test_case(PeerKind::Ssh, "ssh -nNT -L")]
+    #[test_case(PeerKind::Ssh, "`BUILDKIT_HOST=ssh://h`")]
     #[test_case(PeerKind::Registry, "`tags`")]
     #[test_case(PeerKind::Http(Some("squid".into())), "a web server (`squid`) answers at `tcp://h:1`, not BuildKit")]
     fn other_servers_are_named(answer: PeerKind, expected: &str) {

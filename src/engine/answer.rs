@@ -94,9 +94,13 @@ async fn dial(endpoint: &Endpoint) -> Option<BoxedStream> {
                 tls: None,
             }
         }
-        Endpoint::DockerContainer { .. } | Endpoint::Command(_) | Endpoint::Pod(_) => return None,
+        Endpoint::Docker(DockerHost::Ssh(_))
+        | Endpoint::DockerContainer { .. }
+        | Endpoint::Command(_)
+        | Endpoint::Pod(_) => return None,
     };
-    transport::dial_docker(&plain).await.ok()
+    let dialled = transport::dial_docker(&plain).await.ok()?;
+    Some(dialled.stream)
 }
 
 /// Returns the number of bytes read; 0 if the stream has ended or failed.

@@ -29,7 +29,7 @@ fn a_builder_that_the_user_named_is_never_silently_skipped() {
             "`DOCKER_HOST`",
         ),
         (&[("DOCKER_HOST", "127.0.0.1:1")], "tcp://127.0.0.1:1"),
-        (&[("DOCKER_HOST", "ssh://me@far")], "ssh -nNT -L"),
+        (&[("DOCKER_HOST", "ssh://me:password@far")], "`DOCKER_HOST`"),
         (&[("DOCKER_HOST", "npipe:////./pipe/docker")], "`npipe`"),
         (
             &[("DOCKER_CONTEXT", "typo")],

@@ -221,7 +221,8 @@ fn an_ssh_server_at_the_builders_address_is_an_error() {
         ],
         &[("DOCKER_HOST", &address)],
     ] {
-        says(&fails(variables), &["an SSH server answers", "ssh -nNT -L"]);
+        let help = format!("`{}=ssh://127.0.0.1`", variables[0].0);
+        says(&fails(variables), &["an SSH server answers", &help]);
     }
 }
 

@@ -27,4 +27,5 @@ pub(crate) mod registry_faults;
 pub(crate) mod registry_proxy;
 pub(crate) mod releases;
 pub(crate) mod splitmix;
+pub(crate) mod ssh_server;
 pub(crate) mod steps;

@@ -242,13 +242,14 @@ fn without_settings_the_default_socket_is_used_but_not_required() {
 #[test_case("tcp://[::1]/", "tcp://[::1]:2375")]
 #[test_case("tcp://h:99", "tcp://h:99")]
 #[test_case("unix:///run/d.sock", "unix:///run/d.sock")]
+#[test_case("ssh://me@h:22/run/d.sock", "ssh://me@h:22/run/d.sock")]
 fn the_port_may_be_left_out(text: &str, shown: &str) {
     assert_eq!(parse(text, "x").unwrap().to_string(), shown);
 }
 
 #[test]
-fn an_address_with_ssh_is_refused_with_the_setting_that_names_it() {
-    let error = parse("ssh://me@h", "`DOCKER_HOST`").unwrap_err();
+fn an_address_that_cannot_be_used_is_refused_with_the_setting_that_names_it() {
+    let error = parse("ssh://me:password@h", "`DOCKER_HOST`").unwrap_err();
     assert_eq!(
         error.to_string(),
         "`DOCKER_HOST` names an address that cannot be used"

@@ -1,7 +1,7 @@
 //! HTTP/1.1 requests to a Docker Engine, and the upgrade of a request to a byte stream.
 //!
 //! Each request has a new connection: on a Unix socket that costs almost nothing, and a long upload does not delay
-//! other requests. This module knows nothing of the API's resources.
+//! other requests. With ssh, each request starts the program, as with docker; `ControlMaster` lets it share connections. This module knows nothing of the API's resources.
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use super::DockerError;
 use crate::engine::endpoint::DockerHost;
 use crate::engine::failure::clean;
-use crate::engine::transport::dial_docker;
+use crate::engine::transport::{DialError, Remarks, dial_docker};
 
 /// The most that is read of an error's explanation, in bytes.
 const MESSAGE_LIMIT: usize = 16 << 10;
@@ -30,12 +30,20 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let stream = dial_docker(host).await?;
-    let failed = |source| DockerError::Http {
-        host: host.to_string(),
-        source,
+    let dialled = dial_docker(host).await?;
+    let remarks = dialled.remarks;
+    let failed = |source| match remarks.as_ref().map(Remarks::text) {
+        // What the program says is the cause, such as that the machine is not known.
+        Some(reason) if !reason.is_empty() => DockerError::Dial(DialError::Docker {
+            host: host.to_string(),
+            reason: clean(&reason),
+        }),
+        _ => DockerError::Http {
+            host: host.to_string(),
+            source,
+        },
     };
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+    let (mut sender, connection) = http1::handshake(TokioIo::new(dialled.stream))
         .await
         .map_err(failed)?;
     tokio::spawn(async move {
@@ -50,11 +58,8 @@ where
     if let Ok(uri) = path.parse() {
         *request.uri_mut() = uri;
     }
-    let name = match host {
-        DockerHost::Unix(_) => HeaderValue::from_static("docker"),
-        DockerHost::Tcp { address, .. } => HeaderValue::from_str(&address.to_string())
-            .unwrap_or_else(|_| HeaderValue::from_static("docker")),
-    };
+    let name = HeaderValue::from_str(&dialled.authority)
+        .unwrap_or_else(|_| HeaderValue::from_static("docker"));
     request.headers_mut().insert(HOST, name);
     sender.send_request(request).await.map_err(failed)
 }

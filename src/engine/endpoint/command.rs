@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::InvalidEndpoint;
+use super::ssh::{SshPlace, is_plain};
 use crate::types::secret::redact_url;
 
 /// A daemon that is reached through a program.
@@ -25,16 +26,7 @@ pub enum CommandEndpoint {
         namespace: Option<String>,
     },
     /// On another machine.
-    Ssh {
-        /// The account. `None` for that of ssh's configuration.
-        user: Option<String>,
-        /// The name or the address of the machine, or a name of ssh's configuration.
-        host: String,
-        /// The port. `None` for that of ssh's configuration.
-        port: Option<u16>,
-        /// The daemon's socket there. `None` for the default one.
-        socket: Option<String>,
-    },
+    Ssh(SshPlace),
 }
 
 impl CommandEndpoint {
@@ -47,7 +39,7 @@ impl CommandEndpoint {
         match scheme {
             "podman-container" => Some(in_podman(text, rest)),
             "nerdctl-container" => Some(in_nerdctl(text, rest)),
-            "ssh" => Some(by_ssh(text, rest)),
+            "ssh" => Some(SshPlace::parse(text, rest).map(Self::Ssh)),
             _ => None,
         }
     }
@@ -71,40 +63,25 @@ impl CommandEndpoint {
                 all.extend::<Vec<String>>(words(&["-i", container, "buildctl", "dial-stdio"]));
                 ("nerdctl", all)
             }
-            Self::Ssh {
-                user,
-                host,
-                port,
-                socket,
-            } => {
-                let mut all: Vec<String> = Vec::new();
-                if let Some(user) = user {
-                    all.extend(["-l".to_owned(), user.clone()]);
+            Self::Ssh(place) => {
+                let mut remote = words(&["buildctl"]);
+                if let Some(socket) = place.socket() {
+                    remote.extend(["--addr".to_owned(), socket]);
                 }
-                if let Some(port) = port {
-                    all.extend(["-p".to_owned(), port.to_string()]);
-                }
-                all.extend::<Vec<String>>(words(&["--", host, "buildctl"]));
-                if let Some(socket) = socket {
-                    // ssh passes the words to a shell.
-                    let address = format!("unix://{socket}");
-                    let address = crate::types::terminal::shell_word(&address);
-                    all.extend(["--addr".to_owned(), address]);
-                }
-                all.push("dial-stdio".to_owned());
-                ("ssh", all)
+                remote.push("dial-stdio".to_owned());
+                ("ssh", place.command(&[], &remote))
             }
         }
     }
 
     /// Whether the daemon runs on this machine.
     pub(super) fn is_local(&self) -> bool {
-        !matches!(self, Self::Ssh { .. })
+        !matches!(self, Self::Ssh(_))
     }
 
     /// Whether the daemon runs in a container.
     pub(crate) fn is_in_container(&self) -> bool {
-        !matches!(self, Self::Ssh { .. })
+        !matches!(self, Self::Ssh(_))
     }
 }
 
@@ -136,64 +113,6 @@ fn container(text: &str, name: &str) -> Result<String, InvalidEndpoint> {
     }
 }
 
-/// Whether `name` can be a word of the command line that is not taken for a flag.
-fn is_plain(name: &str) -> bool {
-    let legal = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
-    name.bytes()
-        .next()
-        .is_some_and(|b| b.is_ascii_alphanumeric())
-        && name.bytes().all(legal)
-}
-
-fn by_ssh(text: &str, rest: &str) -> Result<CommandEndpoint, InvalidEndpoint> {
-    let invalid = || InvalidEndpoint::Ssh(redact_url(text));
-    let (place, path) = match rest.find('/') {
-        Some(at) => rest.split_at(at),
-        None => (rest, ""),
-    };
-    if path.contains(['?', '#']) {
-        return Err(invalid());
-    }
-    let (user, place) = match place.rsplit_once('@') {
-        Some((user, place)) => (Some(user), place),
-        None => (None, place),
-    };
-    // ssh takes no password on its command line.
-    let is_user = |user: &str| is_plain(user);
-    if user.is_some_and(|user| !is_user(user)) {
-        return Err(invalid());
-    }
-    let (host, port) = match place.strip_prefix('[') {
-        Some(v6) => {
-            let (host, after) = v6.split_once(']').ok_or_else(invalid)?;
-            host.parse::<std::net::Ipv6Addr>().map_err(|_| invalid())?;
-            (host, after.strip_prefix(':'))
-        }
-        None => match place.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (place, None),
-        },
-    };
-    if !place.starts_with('[') && !is_plain(host) {
-        return Err(invalid());
-    }
-    let port = match port.filter(|port| !port.is_empty()) {
-        Some(port) => Some(
-            port.parse()
-                .ok()
-                .filter(|port| *port > 0)
-                .ok_or_else(invalid)?,
-        ),
-        None => None,
-    };
-    Ok(CommandEndpoint::Ssh {
-        user: user.map(str::to_owned),
-        host: host.to_owned(),
-        port,
-        socket: Some(path).filter(|path| path.len() > 1).map(str::to_owned),
-    })
-}
-
 impl fmt::Display for CommandEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -208,26 +127,7 @@ impl fmt::Display for CommandEndpoint {
                     None => Ok(()),
                 }
             }
-            Self::Ssh {
-                user,
-                host,
-                port,
-                socket,
-            } => {
-                f.write_str("ssh://")?;
-                if let Some(user) = user {
-                    write!(f, "{user}@")?;
-                }
-                if host.contains(':') {
-                    write!(f, "[{host}]")?;
-                } else {
-                    f.write_str(host)?;
-                }
-                if let Some(port) = port {
-                    write!(f, ":{port}")?;
-                }
-                f.write_str(socket.as_deref().unwrap_or_default())
-            }
+            Self::Ssh(place) => place.fmt(f),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod command;
 mod pod;
+mod ssh;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use std::str::FromStr;
 pub use command::CommandEndpoint;
 pub(crate) use pod::is_name as is_kubernetes_name;
 pub use pod::{ClusterAccess, PodEndpoint};
+pub use ssh::SshPlace;
 
 /// The address of a BuildKit daemon and the way to reach it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -53,6 +55,8 @@ pub enum DockerHost {
         /// Set if the connection uses TLS.
         tls: Option<TlsMaterial>,
     },
+    /// An Engine on another machine, reached with `ssh`.
+    Ssh(SshPlace),
 }
 
 /// A host (a name or an IP address) and a port.
@@ -134,7 +138,7 @@ const SCHEMES: &[&str] = &[
     "kube-pod",
     "ssh",
 ];
-const DOCKER_SCHEMES: &[&str] = &["unix", "tcp"];
+const DOCKER_SCHEMES: &[&str] = &["unix", "tcp", "ssh"];
 
 /// The socket of a Docker Engine, unless another address is given.
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
@@ -156,6 +160,7 @@ impl Endpoint {
             Self::Docker(host) | Self::DockerContainer { host, .. } => match host {
                 DockerHost::Unix(_) => true,
                 DockerHost::Tcp { address, .. } => loopback(address),
+                DockerHost::Ssh(_) => false,
             },
             Self::Command(endpoint) => endpoint.is_local(),
             // Also one that runs on this machine is reached through its API server.
@@ -262,6 +267,17 @@ impl Default for DockerHost {
     }
 }
 
+impl DockerHost {
+    /// The arguments with which `ssh` connects to the Engine at `place`. They are those of docker (docker/cli
+    /// `cli/connhelper`), which the other machine needs.
+    pub(super) fn ssh_arguments(place: &SshPlace) -> Vec<String> {
+        let mut remote = vec!["docker".to_owned()];
+        remote.extend(place.socket().map(|socket| format!("--host={socket}")));
+        remote.extend(["system".to_owned(), "dial-stdio".to_owned()]);
+        place.command(&["-o ConnectTimeout=30", "-T"], &remote)
+    }
+}
+
 impl FromStr for DockerHost {
     type Err = InvalidEndpoint;
 
@@ -273,6 +289,7 @@ impl FromStr for DockerHost {
                 address: tcp(text, rest)?,
                 tls: None,
             }),
+            "ssh" => SshPlace::parse(text, rest).map(Self::Ssh),
             _ => Err(unsupported(scheme, text, DOCKER_SCHEMES)),
         }
     }
@@ -330,6 +347,7 @@ impl fmt::Display for DockerHost {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Tcp { address, .. } => write!(f, "tcp://{address}"),
+            Self::Ssh(place) => place.fmt(f),
         }
     }
 }
@@ -357,6 +375,7 @@ mod tests {
     #[test_case("tcp://[::1]:1234")]
     #[test_case("tcp://build.example.com:8372")]
     #[test_case("docker-container://buildx_buildkit_default0")]
+    #[test_case("ssh://me@far:22/run/b.sock")]
     fn an_address_is_shown_as_it_was_written(text: &str) {
         assert_eq!(
             text.parse::<Endpoint>().map(|e| e.to_string()),

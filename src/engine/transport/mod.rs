@@ -24,11 +24,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 /// A byte stream of any kind.
 pub(crate) type BoxedStream = Box<dyn ByteStream>;
 
-/// A stream on which the daemon speaks HTTP/2, with the name that requests need.
+/// A stream to a daemon, with the name that requests need. BuildKit speaks HTTP/2 on it, and a Docker Engine HTTP/1.1.
 pub struct Dialled {
     /// The stream.
     pub stream: BoxedStream,
-    /// The value of `:authority` in requests.
+    /// The value of `:authority` or `Host` in requests.
     pub authority: String,
     /// The standard error of the process at the other end, for messages. `None` if the stream is not that of a
     /// process.
@@ -189,14 +189,27 @@ pub(crate) async fn dial(endpoint: &Endpoint) -> Result<Dialled, DialError> {
 }
 
 /// Opens a stream to the Docker Engine at `host`. The Engine speaks HTTP/1.1 on it.
-pub(crate) async fn dial_docker(host: &DockerHost) -> Result<BoxedStream, DialError> {
+pub(crate) async fn dial_docker(host: &DockerHost) -> Result<Dialled, DialError> {
     let name = host.to_string();
-    match host {
-        DockerHost::Unix(path) => unix::connect(path, &name).await,
-        DockerHost::Tcp { address, tls } => {
-            tcp::dial(address, tls.as_ref(), &name, &[b"http/1.1"]).await
+    let (stream, authority) = match host {
+        DockerHost::Unix(path) => (unix::connect(path, &name).await?, "docker".to_owned()),
+        DockerHost::Tcp { address, tls } => (
+            tcp::dial(address, tls.as_ref(), &name, &[b"http/1.1"]).await?,
+            address.to_string(),
+        ),
+        DockerHost::Ssh(place) => {
+            let arguments = DockerHost::ssh_arguments(place);
+            return Ok(Dialled {
+                authority: "docker".to_owned(),
+                ..process::start("ssh", arguments, &name).await?
+            });
         }
-    }
+    };
+    Ok(Dialled {
+        stream,
+        authority,
+        remarks: None,
+    })
 }
 
 /// Whether the server on `stream` speaks TLS. Its certificate is not checked.

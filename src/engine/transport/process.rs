@@ -1,4 +1,5 @@
-//! Connects through the standard streams of a program, such as `ssh` or `podman`, that runs `buildctl dial-stdio`.
+//! Connects through the standard streams of a program, such as `ssh` or `podman`, that runs `buildctl dial-stdio` or
+//! `docker system dial-stdio`.
 //!
 //! The program ends with the stream. What it writes to standard error is kept for messages. Start at [`dial`].
 
@@ -24,6 +25,15 @@ const LAG: Duration = Duration::from_millis(500);
 
 pub(super) async fn dial(endpoint: &CommandEndpoint) -> Result<Dialled, DialError> {
     let (program, arguments) = endpoint.command();
+    start(program, arguments, &endpoint.to_string()).await
+}
+
+/// Starts `program`, which connects its standard streams with the daemon at `endpoint`.
+pub(super) async fn start(
+    program: &'static str,
+    arguments: Vec<String>,
+    endpoint: &str,
+) -> Result<Dialled, DialError> {
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -32,7 +42,7 @@ pub(super) async fn dial(endpoint: &CommandEndpoint) -> Result<Dialled, DialErro
         .stderr(Stdio::piped());
     let failed = |source| DialError::Program {
         program,
-        endpoint: endpoint.to_string(),
+        endpoint: endpoint.to_owned(),
         source,
     };
     let (mut child, group) = start_with_run(&mut command).await.map_err(failed)?;

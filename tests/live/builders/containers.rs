@@ -10,7 +10,7 @@ use crate::support::home::Home;
 use crate::support::peers;
 
 /// The image of builders. No registry has it, so both programs use the Engine's own.
-const IMAGE: &str = "127.0.0.1:1/rbake/buildkit:test";
+pub(super) const IMAGE: &str = "127.0.0.1:1/rbake/buildkit:test";
 
 static IMPORT: Mutex<()> = Mutex::new(());
 
@@ -23,10 +23,13 @@ pub(super) struct Engine {
 impl Engine {
     pub(super) fn new() -> Self {
         let host = peers::peer("RBAKE_TEST_DOCKER_HOST");
-        let engine = Self {
-            both: Both::with_engine(&host),
-            host,
-        };
+        let both = Both::with_engine(&host);
+        Self::of(both, host)
+    }
+
+    /// The Engine for a user who reaches it at `host`.
+    pub(super) fn of(both: Both, host: String) -> Self {
+        let engine = Self { both, host };
         let one_at_a_time = IMPORT
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -74,7 +77,7 @@ impl Engine {
         std::fs::remove_file(home.path("image.tar")).unwrap();
     }
 
-    fn docker(&self, arguments: &[&str]) -> String {
+    pub(super) fn docker(&self, arguments: &[&str]) -> String {
         let mut command = self
             .both
             .home
@@ -108,7 +111,7 @@ impl Engine {
 /// Builders of this test, whose names no other test has. They are removed at the end.
 pub(super) struct Names<'a> {
     engine: &'a Engine,
-    names: Vec<String>,
+    pub(super) names: Vec<String>,
 }
 
 impl<'a> Names<'a> {

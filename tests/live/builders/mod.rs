@@ -2,6 +2,7 @@
 
 mod cache;
 mod containers;
+mod far;
 mod programs;
 mod store;
 
@@ -29,6 +30,13 @@ impl Both {
             home: Home::without_programs().variable("DOCKER_HOST", host),
             buildx: peers::program("RBAKE_TEST_BUILDX"),
         }
+    }
+
+    /// A user whose programs are those of `path`.
+    fn with_path(path: &str, host: &str) -> Self {
+        let mut both = Self::with_engine(host);
+        both.home = both.home.variable("PATH", path);
+        both
     }
 
     #[track_caller]
