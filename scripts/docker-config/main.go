@@ -321,11 +321,17 @@ func decoded(auths map[string]string) map[string]types.AuthConfig {
 	return out
 }
 
-// As buildx makes build arguments of them (`build/opt.go` sends both spellings).
+// As buildx makes build arguments of them (`store/storeutil`, `GetProxyConfig`, which needs a client of an Engine).
 func proxies(file *configfile.ConfigFile, host string) map[string]string {
 	out := map[string]string{}
-	for name, value := range file.ParseProxyConfig(host, nil) {
-		out[name] = *value
+	proxy, ok := file.Proxies[host]
+	if !ok {
+		proxy = file.Proxies["default"]
+	}
+	for name, value := range map[string]string{"HTTP_PROXY": proxy.HTTPProxy, "HTTPS_PROXY": proxy.HTTPSProxy, "NO_PROXY": proxy.NoProxy, "FTP_PROXY": proxy.FTPProxy} {
+		if value != "" {
+			out[name] = value
+		}
 	}
 	return out
 }

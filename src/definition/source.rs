@@ -270,6 +270,22 @@ pub(crate) fn folder(request: &SourceRequest<'_>) -> PathBuf {
     folder.map(Path::to_owned).unwrap_or_default()
 }
 
+/// Whether the local files can be read again. Standard input and pipes, such as those of `<(…)` in a shell, can be read only once.
+pub(crate) fn is_repeatable(files: &[String], environment: &Environment) -> bool {
+    let dir = environment.current_dir();
+    let (_, names) = named(files, environment).unwrap_or_else(|| {
+        (
+            DefinitionOrigin::DefaultNames,
+            default_files(dir, &mut Diagnostics::default()),
+        )
+    });
+    names.iter().filter(|name| !is_remote(name)).all(|name| {
+        let path = name.strip_prefix("cwd://").unwrap_or(name);
+        let metadata = std::fs::metadata(dir.join(path));
+        name != "-" && metadata.is_ok_and(|metadata| metadata.is_file())
+    })
+}
+
 /// The default files that exist, in the working directory or else in `bake/`. Reports an error if there are none.
 fn default_files(dir: &Path, problems: &mut Diagnostics) -> Vec<String> {
     for prefix in ["", FALLBACK_DIR] {

@@ -12,7 +12,7 @@ use super::gates::GateCommand;
 use super::local_state::RunNotes;
 use super::lower;
 use super::make_nodes::{SharedCommits, SharedParts, nodes};
-use super::merged_caches::{self, CachesExported, NodeExports};
+use super::merged_caches::{self, CACHE_MANIFEST, CachesExported, ManifestDescriptor, NodeExports};
 use super::nodes::{BuildNodes, NodesWork};
 use super::publishing::{
     self, Company, Publication, PublishTools, PublishWishes, Published, Publishing,
@@ -119,6 +119,7 @@ pub(crate) async fn bake(mut prepared: Prepared, tools: Tools) -> Result<Baked, 
     placement.note(&targets, &clock).await;
     let (exported, published) = finish(&work, wishes.salvages, &targets, &nodes, &stop).await;
     name_published(&mut targets, &published);
+    name_caches(&mut targets, &exported.manifests);
     nodes.shut_down(&stop).await;
     // The lease keeps the embedded builder running, so it must live until the last solve has ended.
     nodes.end();
@@ -343,6 +344,18 @@ fn name_published(ends: &mut Ends, published: &Published) {
         if let (Some(response), TargetOutcome::Succeeded(solved)) = (response, &**end) {
             let mut solved = solved.clone();
             solved.response.extend(response);
+            *end = Arc::new(TargetOutcome::Succeeded(solved));
+        }
+    }
+}
+
+/// Adds the caches to the responses of their targets. With buildx, the daemon does that, because each target exports its own.
+fn name_caches(ends: &mut Ends, manifests: &BTreeMap<TargetName, ManifestDescriptor>) {
+    for (name, end) in ends {
+        if let (Some(manifest), TargetOutcome::Succeeded(solved)) = (manifests.get(name), &**end) {
+            let mut solved = solved.clone();
+            let manifest = manifest.as_str().to_owned();
+            solved.response.insert(CACHE_MANIFEST.to_owned(), manifest);
             *end = Arc::new(TargetOutcome::Succeeded(solved));
         }
     }

@@ -23,7 +23,7 @@ use super::shared_context::SharedContext;
 use super::slots::Slots;
 use super::uploads::{BlobPlaces, Uploader};
 use super::{BuildWishes, Prepared, Ready, dockerfile_urls, node};
-use crate::builder::{Chosen, ChosenBuilder, Notice};
+use crate::builder::{Chosen, ChosenBuilder, DockerContexts, Notice};
 use crate::context::SentRecords;
 use crate::credential::Provider;
 use crate::diag::{Class, Diagnostic, Diagnostics};
@@ -241,11 +241,11 @@ fn setting(
     run: &RunShared,
     node_position: usize,
 ) -> Setting {
-    let host = environment.non_empty("DOCKER_HOST");
+    let host = DockerContexts::new(environment).daemon_host();
     Setting {
         environment: environment.clone(),
         paths,
-        proxies: credentials.docker_config().proxy_arguments(host),
+        proxies: credentials.docker_config().proxy_arguments(&host),
         // Docker's classic image store cannot hold attestations.
         attestations: capabilities.attestations()
             && docker.builder != Some(lower::ImageStore::Classic),

@@ -214,26 +214,31 @@ fn the_environment_may_name_standard_input() {
 #[ignore = "needs live peers"]
 fn proxies_of_dockers_configuration_are_arguments_unless_the_target_has_them() {
     let bakers = Bakers::on_the_shared_daemon();
-    for own in [
-        "",
-        "HTTP_PROXY = \"http://own.example\"",
-        "http_proxy = \"http://own.example\"",
-        "https_proxy = \"\"",
+    for (engine, own) in [
+        ("default", ""),
+        ("default", "HTTP_PROXY = \"http://own.example\""),
+        ("default", "http_proxy = \"http://own.example\""),
+        ("default", "https_proxy = \"\""),
+        // The Engine that docker would use here.
+        ("unix:///var/run/docker.sock", ""),
     ] {
         let project = || {
             let definition = format!(
-                "target \"default\" {{\n  args = {{ {own} }}\n  no-cache = true\n  dockerfile-inline = \"FROM busybox AS a\\nRUN env | grep -i _proxy | sort >/proxies\\nFROM scratch\\nCOPY --from=a /proxies /\\n\"\n  output = [\"type=local,dest=out\"]\n}}\n"
+                "target \"default\" {{\n  args = {{ {own} }}\n  no-cache = true\n  dockerfile-inline = \"FROM busybox AS a\\nARG ALL_PROXY=none\\nRUN env | grep -i _proxy | sort >/proxies\\nFROM scratch\\nCOPY --from=a /proxies /\\n\"\n  output = [\"type=local,dest=out\"]\n}}\n"
             );
-            TestProject::new().file("docker-bake.hcl", definition).docker_config(
-                r#"{"proxies": {"default": {"httpProxy": "http://p.example", "httpsProxy": "http://s.example", "noProxy": "localhost"}}}"#,
-            )
+            let config = format!(
+                r#"{{"proxies": {{"{engine}": {{"httpProxy": "http://p.example", "httpsProxy": "http://s.example", "noProxy": "localhost", "allProxy": "http://a.example"}}}}}}"#
+            );
+            TestProject::new()
+                .file("docker-bake.hcl", definition)
+                .docker_config(&config)
         };
         let seen = Baker::ALL.map(|baker| {
             let project = project();
             passes(&bakers.bake(baker, &project, &["--allow", "fs.write=out"]));
             made(&project)
         });
-        assert_eq!(seen[0], seen[1], "{own}");
+        assert_eq!(seen[0], seen[1], "{engine} {own}");
         assert!(
             seen[0]["proxies"].contains("http://s.example") || own.starts_with("https"),
             "{seen:?}"

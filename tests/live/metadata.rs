@@ -1,11 +1,14 @@
 //! The metadata file, beside that of buildx, and the notes by which `buildx history` finds a build.
 
 use std::fs;
+use std::process::Command;
 
 use base64::Engine as _;
+use rbake::types::Digest;
 use serde_json::{Map, Value};
 
 use crate::support::bakers::{Baker, Bakers};
+use crate::support::peers;
 use crate::support::predicates;
 use crate::support::project::TestProject;
 
@@ -109,6 +112,70 @@ fn metadata_files_are_equal_in_keys_and_meaning() {
             !matches!(mode, "disabled" | "false"),
             "{mode}"
         );
+    }
+}
+
+/// The descriptor of the cache's manifest in the metadata of `target`, if it is there.
+fn cache_manifest(document: &Value, target: &str) -> Option<Value> {
+    let text = document[target].get("cache.manifest")?.as_str().unwrap();
+    Some(serde_json::from_str(text).unwrap())
+}
+
+fn stored_manifest(reference: &str) -> Vec<u8> {
+    let crane = peers::program("RBAKE_TEST_CRANE");
+    let words = ["manifest", "--insecure", reference];
+    let output = Command::new(crane).args(words).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    output.stdout
+}
+
+#[test]
+#[ignore = "needs live peers"]
+fn the_manifests_of_caches_are_in_the_metadata() {
+    let bakers = Bakers::on_the_shared_daemon();
+    let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR");
+    for baker in Baker::ALL {
+        let repository = format!("{registry}/metadata-cache/{baker:?}-{}", std::process::id());
+        let repository = repository.to_lowercase();
+        let target = |name: &str, more: &str| {
+            format!(
+                "target \"{name}\" {{\n  dockerfile-inline = \"FROM busybox\\nRUN echo {name} {baker:?} >/a\\n\"\n  output = [\"type=image\"]\n{more}\n}}\n"
+            )
+        };
+        let definition = [
+            target("files", "  cache-to = [\"type=local,dest=c\"]"),
+            target(
+                "registry",
+                &format!("  cache-to = [\"type=registry,ref={repository}:a,mode=max\"]"),
+            ),
+            target("inline", "  cache-to = [\"type=inline\"]"),
+            target("none", ""),
+        ];
+        let project = TestProject::new()
+            .file("docker-bake.hcl", definition.concat())
+            .env("BUILDX_CONFIG", bakers.buildx_dir().display());
+        // The second run finds its cache in the registry.
+        for _ in 0..2 {
+            let document = metadata(&bakers, baker, &project, "files registry inline none");
+            let index = fs::read_to_string(project.path().join("c/index.json")).unwrap();
+            let index: Value = serde_json::from_str(&index).unwrap();
+            let found = cache_manifest(&document, "files").unwrap();
+            for key in ["digest", "size", "mediaType"] {
+                assert_eq!(found[key], index["manifests"][0][key], "{baker:?} {key}");
+            }
+            let found = cache_manifest(&document, "registry").unwrap();
+            let there = stored_manifest(&format!("{repository}:a"));
+            let digest = Digest::sha256(&there);
+            assert_eq!(found["digest"], digest.as_str(), "{baker:?}");
+            assert_eq!(found["size"], there.len(), "{baker:?}");
+            for target in ["inline", "none"] {
+                assert_eq!(
+                    cache_manifest(&document, target),
+                    None,
+                    "{baker:?} {target}"
+                );
+            }
+        }
     }
 }
 

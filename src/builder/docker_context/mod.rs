@@ -269,6 +269,23 @@ impl<'a> DockerContexts<'a> {
         })
     }
 
+    /// The address of the current Engine as docker's client knows it, for example as a key in Docker's configuration. It is the
+    /// default address if the settings do not lead to an Engine.
+    pub(crate) fn daemon_host(&self) -> String {
+        let by_variables = || self.address_of_variables().ok().flatten();
+        let host = match self.current_name() {
+            Ok(name) if name == DEFAULT_CONTEXT => by_variables().map(|(host, _)| host),
+            Ok(name) => self.context(&name).ok().map(|context| context.host),
+            Err(_) => None,
+        };
+        match host {
+            // A placeholder, because the client does not know of ssh (docker/cli `cli/connhelper`).
+            Some(DockerHost::Ssh(_)) => "http://docker.example.com".to_owned(),
+            Some(host) => host.to_string(),
+            None => format!("unix://{SYSTEM_SOCKET}"),
+        }
+    }
+
     /// The names of all contexts, sorted, including the default one. Contexts that cannot be read are left out.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names = vec![DEFAULT_CONTEXT.to_owned()];

@@ -41,8 +41,7 @@ impl LoadedDefinition {
     }
 }
 
-/// Reads the definition that a command line names. `None` if it cannot be read, or is on standard input, which can
-/// be read only once.
+/// Reads the definition that a command line names. `None` if it cannot be read, or only once, as standard input.
 pub(in crate::cli) fn peek(
     words: &[String],
     environment: &Environment,
@@ -50,7 +49,7 @@ pub(in crate::cli) fn peek(
     let args =
         BakeArgs::try_parse_from(std::iter::once("rbake").chain(words.iter().map(String::as_str)));
     let args = args.unwrap_or_else(|_| BakeArgs::parse_from(["rbake"]));
-    if args.files.iter().any(|file| file == "-") {
+    if !source::is_repeatable(&args.files, environment) {
         return None;
     }
     load(&args, environment).ok()

@@ -10,6 +10,7 @@ use crate::builder::store::Store;
 use crate::builder::{DockerContexts, EMBEDDED};
 use crate::cli::args::BakeArgs;
 use crate::cli::commands::definition::{self, LoadedDefinition};
+use crate::definition::source::is_repeatable;
 use crate::types::Environment;
 use crate::types::remote::is_remote;
 
@@ -259,15 +260,12 @@ fn load(line: &Line<'_, '_>, environment: &Environment) -> Option<LoadedDefiniti
         .map(str::to_owned)
         .collect();
     // Standard input is the terminal, and at a prompt nobody wants to wait for the network.
-    let unreachable = |file: &String| file == "-" || is_remote(file);
-    if args.files.iter().any(unreachable) || line.words.first().is_some_and(|word| is_remote(word))
-    {
-        return None;
-    }
-    let listed = environment
-        .non_empty("BUILDX_BAKE_FILE")
-        .is_some_and(|list| list.split([':', ';']).any(|file| file.trim() == "-"));
-    if args.files.is_empty() && listed {
+    let mut addresses = args
+        .files
+        .iter()
+        .map(String::as_str)
+        .chain(line.words.first().copied());
+    if addresses.any(is_remote) || !is_repeatable(&args.files, environment) {
         return None;
     }
     definition::load(&args, environment).ok()

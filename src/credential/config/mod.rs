@@ -66,7 +66,6 @@ pub(crate) struct Proxies {
     https: String,
     none: String,
     ftp: String,
-    all: String,
 }
 
 /// The place of a host's credential, according to the configuration.
@@ -261,11 +260,11 @@ impl DockerConfig {
 
     /// Build arguments for the proxies that are configured for the Docker host `host`, or else for `default`.
     ///
-    /// Each is given in upper and lower case, as in the Docker CLI (`cli/config/configfile`, `ParseProxyConfig`).
-    pub(crate) fn proxy_arguments(&self, host: Option<&str>) -> Vec<(String, String)> {
-        let configured = host
-            .and_then(|host| self.proxies.get(host))
-            .or_else(|| self.proxies.get("default"));
+    /// They are those of buildx (`store/storeutil`, `GetProxyConfig`): the `docker` command gives more, also in lower case, which the
+    /// frontend would pass on to every step.
+    pub(crate) fn proxy_arguments(&self, host: &str) -> Vec<(String, String)> {
+        let configured = self.proxies.get(host);
+        let configured = configured.or_else(|| self.proxies.get("default"));
         let Some(proxies) = configured else {
             return Vec::new();
         };
@@ -274,16 +273,10 @@ impl DockerConfig {
             ("HTTPS_PROXY", &proxies.https),
             ("NO_PROXY", &proxies.none),
             ("FTP_PROXY", &proxies.ftp),
-            ("ALL_PROXY", &proxies.all),
         ]
         .into_iter()
         .filter(|(_, value)| !value.is_empty())
-        .flat_map(|(name, value)| {
-            [
-                (name.to_owned(), value.clone()),
-                (name.to_ascii_lowercase(), value.clone()),
-            ]
-        })
+        .map(|(name, value)| (name.to_owned(), value.clone()))
         .collect()
     }
 
@@ -403,13 +396,15 @@ enum Rank {
 
 impl Proxies {
     fn read(reading: &mut Reading, value: GoValue<'_>, at: &str, into: &mut Self) {
+        // Not used by buildx, but a wrong value makes the whole file unreadable.
+        let mut all = String::new();
         reading.object(value, at, |reading, key, value| {
             let fields = [
                 ("httpProxy", &mut into.http),
                 ("httpsProxy", &mut into.https),
                 ("noProxy", &mut into.none),
                 ("ftpProxy", &mut into.ftp),
-                ("allProxy", &mut into.all),
+                ("allProxy", &mut all),
             ];
             for (field, into) in fields {
                 if is_field(key, field) {

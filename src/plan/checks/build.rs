@@ -28,6 +28,7 @@ pub(crate) fn check_build(plan: &Plan, shared: SharedTags<'_>) -> Diagnostics {
         modes(target, &mut problems);
         layouts(target, &mut problems);
     }
+    standard_output(plan, &mut problems);
     caches::check(plan, &mut problems);
     shared_names(plan, shared, &mut problems);
     problems
@@ -62,6 +63,39 @@ fn layouts(target: &PlannedTarget, problems: &mut Diagnostics) {
                 .help("write the other one as an archive, or in another target"),
         );
     }
+}
+
+/// Reports several targets whose archives go to standard output: they would be mixed, since targets are built at the same time.
+fn standard_output(plan: &Plan, problems: &mut Diagnostics) {
+    let mut users: Vec<(&PlannedTarget, Option<Span>)> = Vec::new();
+    for target in plan.targets.values() {
+        let mut outputs = target.attributes.output.iter();
+        let output = outputs.find(|export| {
+            export.sink() == Sink::File && export.dest.as_deref().is_none_or(is_standard_output)
+        });
+        users.extend(output.map(|export| (target, export.span)));
+    }
+    let [(first, _), (second, _), ..] = users.as_slice() else {
+        return;
+    };
+    let message = format!(
+        "the outputs of {} targets go to standard output, such as those of `{}` and `{}`",
+        users.len(),
+        first.name,
+        second.name
+    );
+    let mut problem = Diagnostic::error(Class::Definition, "plan::output", message)
+        .help("write each to a file of its own (`dest`)");
+    let mut spans: Vec<_> = users.iter().filter_map(|(_, span)| *span).collect();
+    spans.dedup();
+    for span in spans.into_iter().take(2) {
+        problem = problem.at(span, "");
+    }
+    problems.push(problem);
+}
+
+fn is_standard_output(dest: &str) -> bool {
+    ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].contains(&dest)
 }
 
 /// Reports targets that push to the same tag.

@@ -147,6 +147,23 @@ mod tests {
         assert_eq!(codes(&built(&target(attributes), &["a"])), expected);
     }
 
+    #[test_case("type=tar", "type=oci,dest=-", &["plan::output"]; "archives of two targets")]
+    #[test_case("type=tar,dest=/dev/stdout", "type=docker,dest=/dev/fd/1", &["plan::output"]; "by the paths of standard output")]
+    #[test_case("type=tar", "type=oci,dest=b.tar", &[]; "one of them in a file")]
+    #[test_case("type=tar,dest=-", "type=docker", &[]; "one of them in an Engine")]
+    fn archives_of_several_targets_are_not_mixed(a: &str, b: &str, expected: &[&str]) {
+        let project = Project::new().file(
+            "docker-bake.hcl",
+            &format!(
+                "target \"a\" {{ output = [\"{a}\"] }}\ntarget \"b\" {{ output = [\"{b}\"] }}"
+            ),
+        );
+        let found = built(&project, &["a", "b"]);
+        assert_eq!(codes(&found), expected);
+        assert_eq!(found.has_errors(), !expected.is_empty());
+        assert_eq!(codes(&built(&project, &["a"])), [""; 0]);
+    }
+
     #[test]
     fn caches_do_not_overwrite_images() {
         let project = target(

@@ -259,24 +259,11 @@ impl Lowering<'_> {
     fn build_args(&self) -> BTreeMap<String, String> {
         let mut args = strings(&self.target.args);
         for (name, value) in &self.setting.proxies {
-            if !args.keys().any(|known| known.eq_ignore_ascii_case(name))
-                || self.is_proxy_pair(name, &args)
-            {
+            if !args.keys().any(|known| known.eq_ignore_ascii_case(name)) {
                 args.insert(name.clone(), value.clone());
             }
         }
         args
-    }
-
-    /// Whether `name` is in `args` only in another case, and only from the configuration. It sets each proxy in
-    /// upper and lower case, and the first one must not keep out the second.
-    fn is_proxy_pair(&self, name: &str, args: &BTreeMap<String, String>) -> bool {
-        !args.contains_key(name)
-            && !self
-                .target
-                .args
-                .iter()
-                .any(|(known, _)| known.eq_ignore_ascii_case(name))
     }
 
     fn arg(&self, name: &str) -> Option<&str> {

@@ -44,6 +44,38 @@ pub(super) struct Written {
     pub(super) parts: usize,
     /// Why the cache is not split although builders will ignore it.
     pub(super) ignored: Option<CannotSplit>,
+    /// The manifest of the first part. `None` if there is nothing in the cache.
+    pub(super) manifest: Option<ManifestDescriptor>,
+}
+
+/// The descriptor of a cache's manifest, in JSON, as the daemon has it in its response (`cache/remotecache/export.go`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::run) struct ManifestDescriptor(String);
+
+impl ManifestDescriptor {
+    pub(super) fn of(manifest: &RawManifest) -> Self {
+        let descriptor = json!({
+            "mediaType": manifest.media_type(),
+            "digest": manifest.digest().as_str(),
+            "size": manifest.bytes().len(),
+        });
+        Self(descriptor.to_string())
+    }
+
+    /// The descriptor `text`, which the daemon has sent. `None` if it is not one.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let descriptor = Self(text.to_owned());
+        descriptor.digest().map(|_| descriptor)
+    }
+
+    pub(in crate::run) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(super) fn digest(&self) -> Option<Digest> {
+        let descriptor: Value = serde_json::from_str(&self.0).ok()?;
+        digest_at(&descriptor)
+    }
 }
 
 /// The descriptors in the manifest of a cache: that of the configuration, and those of the layers.
@@ -216,12 +248,15 @@ impl CacheContent {
             place.put_manifest(&part, &manifest).await?;
             further.push(format!("{}@{}", part.as_str(), manifest.digest()));
         }
+        let mut manifest = None;
         if let Some(first) = first {
             let facts = match further.as_slice() {
                 [] => facts.to_vec(),
                 _ => with_facts(facts, PARTS, &further.join(",")),
             };
-            place.put_first(&annotated(&first, &facts)?).await?;
+            let first = annotated(&first, &facts)?;
+            place.put_first(&first).await?;
+            manifest = Some(ManifestDescriptor::of(&first));
         }
         let layers = self
             .layers
@@ -231,6 +266,7 @@ impl CacheContent {
             size: layers.fold(sizes, u64::saturating_add),
             parts,
             ignored,
+            manifest,
         })
     }
 
@@ -321,6 +357,7 @@ pub(super) async fn complete(
             size: descriptors.size(),
             parts: 1,
             ignored: None,
+            manifest: Some(ManifestDescriptor::of(&annotated)),
         }));
     }
     let content = match old {

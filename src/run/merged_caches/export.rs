@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
-use super::content::{CacheContent, Written, complete};
+use super::content::{CacheContent, ManifestDescriptor, Written, complete};
 use super::job::WrittenCache;
 use super::place::{CachePlace, PlaceError};
 use super::sent::{self, SentCache};
@@ -18,7 +18,7 @@ use crate::outcome::{CancelReason, ExportedCache, SolveFailure};
 use crate::run::scheduler::{Ends, tell_of_stop};
 use crate::run::shared_context::SharedContext;
 use crate::run::{Stop, phrase};
-use crate::types::Digest;
+use crate::types::TargetName;
 
 /// What came of the exports.
 #[derive(Default)]
@@ -29,6 +29,8 @@ pub(in crate::run) struct CachesExported {
     pub(in crate::run) problems: Vec<Diagnostic>,
     /// Why an export was stopped.
     pub(in crate::run) interrupted: Option<CancelReason>,
+    /// The manifest of the last cache of each target. Caches that are no manifests, such as GitHub's, have none.
+    pub(in crate::run) manifests: BTreeMap<TargetName, ManifestDescriptor>,
 }
 
 /// What came of one export.
@@ -37,6 +39,8 @@ struct OneExported {
     cache: Option<ExportedCache>,
     problems: Vec<Diagnostic>,
     interrupted: Option<CancelReason>,
+    manifest: Option<ManifestDescriptor>,
+    targets: Vec<TargetName>,
 }
 
 impl CachesExported {
@@ -45,6 +49,7 @@ impl CachesExported {
         self.caches.extend(other.caches);
         self.problems.extend(other.problems);
         self.interrupted = self.interrupted.take().or(other.interrupted);
+        self.manifests.extend(other.manifests);
     }
 }
 
@@ -55,8 +60,8 @@ enum ByWhom {
     Builder {
         /// What the place had before, which is still to be added.
         old: Option<CacheContent>,
-        /// The digest of the manifest, if there is one.
-        manifest: Option<Digest>,
+        /// The manifest, if there is one.
+        manifest: Option<ManifestDescriptor>,
     },
     /// There was nothing to export.
     Nobody,
@@ -122,6 +127,12 @@ pub(in crate::run) async fn export(
     for (_, one) in found {
         exported.interrupted = exported.interrupted.or(one.interrupted);
         exported.caches.extend(one.cache);
+        if let Some(manifest) = one.manifest {
+            let targets = one.targets.into_iter();
+            exported
+                .manifests
+                .extend(targets.map(|target| (target, manifest.clone())));
+        }
         for problem in one.problems {
             if problem.is_error() {
                 exported.problems.push(problem);
@@ -153,7 +164,13 @@ async fn export_one(
         && stored.is_current(shared).await
     {
         tracing::info!(cache = %cache.place(), "the cache holds these images already");
-        return OneExported::default();
+        let there = stored.there(shared).await.as_ref().ok();
+        let there = there.and_then(Option::as_ref);
+        return OneExported {
+            manifest: there.map(ManifestDescriptor::of),
+            targets: work.targets().cloned().collect(),
+            ..OneExported::default()
+        };
     }
     let what = if work.has_built() {
         "the cache"
@@ -198,7 +215,7 @@ async fn export_one(
             return OneExported {
                 problems: vec![messages::interrupted(cache, &names)],
                 interrupted: Some(reason),
-                cache: None,
+                ..OneExported::default()
             };
         }
         exported = Box::pin(exporting) => exported,
@@ -219,12 +236,16 @@ async fn export_one(
         ByWhom::Rbake(written) => Some(written),
         ByWhom::Builder { old, manifest } => {
             let facts = facts(cache, stored.as_ref(), is_whole, shared);
-            let by_builder = (old, manifest);
-            completed(cache, by_builder, &facts, shared, &mut one.problems).await
+            let by_builder = (old, manifest.as_ref());
+            let written = completed(cache, by_builder, &facts, shared, &mut one.problems).await;
+            one.manifest = manifest;
+            written
         }
         ByWhom::Nobody => None,
     };
+    one.targets = work.targets().cloned().collect();
     if let Some(written) = &written {
+        one.manifest = written.manifest.clone().or(one.manifest);
         if written.parts > 1 {
             tracing::info!(parts = written.parts, cache = %cache.place(), "cache split");
         }
@@ -282,13 +303,14 @@ fn facts(
 /// Completes the cache that the builder has written with this manifest. `None` if that is not known to have worked.
 async fn completed(
     cache: &SharedCache,
-    (old, manifest): (Option<CacheContent>, Option<Digest>),
+    (old, manifest): (Option<CacheContent>, Option<&ManifestDescriptor>),
     facts: &[(&str, String)],
     shared: &SharedContext,
     problems: &mut Vec<Diagnostic>,
 ) -> Option<Written> {
     let place = CachePlace::of_export(cache, &shared.registries)?;
     let had_old = old.is_some();
+    let manifest = manifest.and_then(ManifestDescriptor::digest);
     match complete(&place, manifest.as_ref(), old, facts).await {
         Ok(written) => written,
         // The cache is as good without a record of its owner.

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::content::CacheContent;
+use super::content::{CacheContent, ManifestDescriptor};
 use super::place::{CachePlace, PlaceError};
 use super::work::{ExportWork, ExportedSolve};
 use super::{IGNORE_ERROR, SharedCache, groups, objects};
@@ -26,15 +25,15 @@ use crate::run::lower::LocalCache;
 use crate::run::policies::MergedJudge;
 use crate::run::shared_context::SharedContext;
 use crate::run::{images, layouts, ran_steps};
+use crate::types::TargetName;
 use crate::types::blocking::unblock;
 use crate::types::causes::in_one_line;
-use crate::types::{Digest, TargetName};
 
 /// The name of the store that takes a cache without its layers.
 const COLLECTED: &str = "collected";
 /// The key of the response with the descriptor of the manifest that was written (`cache/remotecache/export.go`). It is
 /// missing if the cache would have no layer: then the daemon writes nothing.
-const MANIFEST: &str = "cache.manifest";
+pub(in crate::run) const MANIFEST: &str = "cache.manifest";
 
 /// Steps that only copy files. The daemon sometimes copies once more, to compute the key of a later step.
 const COPIES: [&str; 3] = ["] COPY ", "] ADD ", "] WORKDIR "];
@@ -44,8 +43,8 @@ const COPIES: [&str; 3] = ["] COPY ", "] ADD ", "] WORKDIR "];
 pub(super) enum WrittenCache {
     /// Nothing: there was no result, or none with a layer.
     Nothing,
-    /// The cache whose manifest has this digest. `None` if it is not stored as a manifest.
-    Cache(Option<Digest>),
+    /// The cache with this manifest. `None` if it is not stored as a manifest.
+    Cache(Option<ManifestDescriptor>),
 }
 
 /// An export, and the solves of it that one job asks for.
@@ -313,10 +312,8 @@ fn written(
     has_results: bool,
     response: &BTreeMap<String, String>,
 ) -> WrittenCache {
-    let manifest = response.get(MANIFEST).and_then(|descriptor| {
-        let descriptor: Value = serde_json::from_str(descriptor).ok()?;
-        descriptor["digest"].as_str()?.parse().ok()
-    });
+    let manifest = response.get(MANIFEST);
+    let manifest = manifest.and_then(|text| ManifestDescriptor::parse(text));
     match (&cache.cache.backend, manifest) {
         _ if !has_results => WrittenCache::Nothing,
         (CacheBackend::Registry | CacheBackend::Local, None) => WrittenCache::Nothing,

@@ -56,6 +56,65 @@ fn standard_input_is_a_definition_too() {
     assert_session!(output.session());
 }
 
+/// Pipes, such as those of `<(…)` in a shell, cannot be read again, also not to find out what the word `bake` means.
+#[test]
+fn definitions_in_pipes_are_read_once() {
+    const DEFINITION: &[u8] = b"target \"a\" { tags = [\"x:1\"] }";
+    for (words, variable) in [
+        (&["bake", "-f", "/dev/stdin"][..], None),
+        (&["+bake", "-f", "/dev/stdin"], None),
+        (&["-f", "/dev/stdin"], None),
+        (&["bake", "-f", "/dev/fd/0"], None),
+        (&["bake", "-f", "-"], None),
+        (&["bake"], Some("/dev/stdin")),
+        (&["bake"], Some("-")),
+        (&["releases", "--print"], Some("/dev/stdin")),
+    ] {
+        let project = TestProject::new();
+        let (read, mut write) = std::io::pipe().unwrap();
+        write.write_all(DEFINITION).unwrap();
+        drop(write);
+        let mut command = project.command(words);
+        if words[0] != "releases" {
+            command.args(["--print", "a"]);
+        }
+        command.stdin(OwnedFd::from(read));
+        if let Some(file) = variable {
+            command.env("BUILDX_BAKE_FILE", file);
+        }
+        let output = project.read(&command.output().unwrap());
+        assert!(
+            !output.stderr.contains("there is nothing in"),
+            "{words:?}: {output}"
+        );
+        if words[0] != "releases" {
+            assert_eq!(output.code, Some(0), "{words:?} {variable:?}: {output}");
+            assert!(output.stdout.contains("x:1"), "{words:?}: {output}");
+        }
+    }
+}
+
+#[test]
+fn a_definition_in_a_named_pipe_is_read_once() {
+    let project = TestProject::new();
+    let pipe = project.path().join("pipe");
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    // Opening it waits for the reader.
+    let writer = std::thread::spawn(move || {
+        std::fs::write(&pipe, "target \"a\" { tags = [\"x:1\"] }").unwrap();
+    });
+    let output = project.rbake(&["bake", "-f", "pipe", "--print", "a"]);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert!(output.stdout.contains("x:1"), "{output}");
+    writer.join().unwrap();
+}
+
 #[test]
 fn a_reader_that_goes_away_is_an_error_without_a_panic() {
     let project = project();
