@@ -1,5 +1,5 @@
-//! SIGINT, SIGTERM and SIGHUP. The first signal asks for an orderly stop, and the second one for a faster stop. No
-//! signal is ignored.
+//! SIGINT, SIGTERM and SIGHUP. The first signal asks for an orderly stop, and the second one for a faster stop. None of them is
+//! ignored.
 //!
 //! A separate thread receives the signals. So they work while the definition is read, while a file system does not
 //! answer, and whatever the runtime is doing. This module also ensures that the process ends in time ([`ending`]): if
@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{io, process};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals as Incoming;
 use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -110,12 +110,13 @@ impl Heard {
 impl Signals {
     /// Starts to receive the signals.
     ///
-    /// SIGHUP keeps its action if the parent process made this one ignore it, as `nohup` does.
+    /// SIGHUP keeps its action if the parent process made this one ignore it, as `nohup` does. A write beyond the limit on the size
+    /// of files fails instead of ending the process (SIGXFSZ).
     ///
     /// # Errors
     /// The handlers cannot be installed, or no thread can be started.
     pub(super) fn take() -> io::Result<Self> {
-        let mut numbers = vec![SIGINT, SIGTERM, SIGQUIT];
+        let mut numbers = vec![SIGINT, SIGTERM, SIGQUIT, SIGXFSZ];
         if !ending::is_ignored(SIGHUP) {
             numbers.push(SIGHUP);
         }
@@ -130,6 +131,9 @@ impl Signals {
             .stack_size(128 << 10)
             .spawn(move || {
                 for number in incoming.forever() {
+                    if number == SIGXFSZ {
+                        continue;
+                    }
                     if number == SIGQUIT {
                         // SIGQUIT asks for a core dump. Remove the temporary files first, then let the default
                         // action write the dump.

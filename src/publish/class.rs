@@ -25,13 +25,15 @@ pub(crate) enum TagClass {
 
 impl TagClass {
     /// Classifies `tag` by the patterns of `settings`, exceptions first; and if none matches, by whether it
-    /// [names](names_commit) the commit `head`. `None` if the commit is unknown.
+    /// [names](names_commit) the commit `head`. `None` if the commit is unknown, for example because git does not work here. Then a tag
+    /// that [looks](names_any_commit) like that of a commit is one: to replace what somebody relies on is worse than to keep it.
     pub(crate) fn of(tag: &str, settings: &PublishSettings, head: Option<&Revision>) -> Self {
         let is_one_of =
             |patterns: &[TagPattern]| patterns.iter().any(|pattern| pattern.matches(tag));
         if is_one_of(&settings.mutable) {
             Self::Mutable
-        } else if is_one_of(&settings.immutable) || head.is_some_and(|head| names_commit(tag, head))
+        } else if is_one_of(&settings.immutable)
+            || head.map_or_else(|| names_any_commit(tag), |head| names_commit(tag, head))
         {
             Self::Immutable
         } else {
@@ -69,13 +71,35 @@ pub(crate) fn names_commit(tag: &str, head: &Revision) -> bool {
             .zip(head.as_str().bytes())
             .take_while(|(ours, id)| ours == id)
             .count();
-        // The `d` of `dirty` may be the next digit of the id, and the `b` of `broken`, too.
-        (ID_DIGITS..=digits).all(|end| {
-            let rest = found.get(end..).unwrap_or_default();
-            let rest = rest.trim_start_matches(['-', '.', '_']);
-            !CHANGED_MARKS.iter().any(|mark| rest.starts_with(mark))
-        })
+        is_unchanged(found, digits)
     })
+}
+
+/// Whether no mark of changed files follows the id of which `found` begins with so many `digits`.
+fn is_unchanged(found: &str, digits: usize) -> bool {
+    // The `d` of `dirty` may be the next digit of the id, and the `b` of `broken`, too.
+    (ID_DIGITS..=digits).all(|end| {
+        let rest = found.get(end..).unwrap_or_default();
+        let rest = rest.trim_start_matches(['-', '.', '_']);
+        !CHANGED_MARKS.iter().any(|mark| rest.starts_with(mark))
+    })
+}
+
+/// Whether `tag` may contain the id of a commit: [`ID_DIGITS`] hexadecimal digits or more, with letters and numbers among them.
+fn names_any_commit(tag: &str) -> bool {
+    let is_digit = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    let mut at = 0;
+    for run in tag.split(|c| !is_digit(c)) {
+        let is_mixed = run.contains(|c: char| c.is_ascii_digit())
+            && run.contains(|c: char| c.is_ascii_lowercase());
+        let found = tag.get(at..).unwrap_or_default();
+        if run.len() >= ID_DIGITS && is_mixed && is_unchanged(found, run.len()) {
+            return true;
+        }
+        // What is between the runs has one byte: tags are ASCII.
+        at += run.len() + 1;
+    }
+    false
 }
 
 #[cfg(test)]
@@ -117,10 +141,20 @@ mod tests {
         assert_eq!(class == TagClass::Immutable, expected);
     }
 
-    #[test]
-    fn without_a_commit_all_tags_are_mutable() {
-        let class = TagClass::of("0123456789ab", &PublishSettings::default(), None);
-        assert_eq!(class, TagClass::Mutable);
+    #[test_case("0123456789ab", true; "an id")]
+    #[test_case("sha-fedcba987654", true; "after a prefix")]
+    #[test_case("v1.2-3-g0123456789ab", true; "from git describe")]
+    #[test_case("0123456789abcdef0123456789abcdef01234567", true; "a whole id")]
+    #[test_case("0123456789a", false; "eleven digits")]
+    #[test_case("20261128223000", false; "a date")]
+    #[test_case("deadbeefcafe", false; "a word")]
+    #[test_case("0123456789AB", false; "upper case")]
+    #[test_case("0123456789ab-dirty", false; "changed files")]
+    #[test_case("0123456789abdirty", false; "changed files, without a separator")]
+    #[test_case("latest", false; "no digits")]
+    fn without_a_commit_tags_that_look_like_one_are_immutable(tag: &str, expected: bool) {
+        let class = TagClass::of(tag, &PublishSettings::default(), None);
+        assert_eq!(class == TagClass::Immutable, expected);
     }
 
     #[test]

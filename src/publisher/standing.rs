@@ -61,9 +61,11 @@ impl Publisher {
             // Some registries deny access to a repository that does not exist yet.
             Ok(None) => {}
             Err(error) if error.fault.is_denial() => {}
-            Err(error) if error.is_unreachable() && !repository.has_answered() => {
+            Err(error) if error.is_out_of_reach() && !repository.has_answered() => {
                 return Standing::Unreachable(error);
             }
+            // It would be the same once more.
+            Err(error) if error.is_unreachable() => return Standing::Failing(error),
             // The tag may point to something that is not a manifest. It is replaced.
             Err(error) => {
                 tracing::debug!(image = %image.repository, fault = %error.fault, "tag not read");
@@ -72,7 +74,7 @@ impl Publisher {
         match repository.can_push().await {
             Ok(PushRight::Allowed | PushRight::Unknown { .. }) => Standing::Free,
             Ok(PushRight::Denied { reason }) => Standing::Denied { reason },
-            Err(error) if error.is_unreachable() && !repository.has_answered() => {
+            Err(error) if error.is_out_of_reach() && !repository.has_answered() => {
                 Standing::Unreachable(error)
             }
             Err(error) => Standing::Failing(error),

@@ -1,8 +1,10 @@
 //! Errors of requests to registries.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
+use super::tls;
 use crate::credential;
 use crate::types::Digest;
 use crate::types::retry::is_transient_status;
@@ -36,7 +38,7 @@ impl RegistryError {
         self.act == RegistryAct::ListVersions && self.fault.is_denial()
     }
 
-    /// Whether no server answered, or not as a registry does. Then the registry may be reachable only for the builder.
+    /// Whether no server answered, or not as a registry does.
     pub(crate) fn is_unreachable(&self) -> bool {
         fn is(fault: &RegistryFault) -> bool {
             match fault {
@@ -47,6 +49,33 @@ impl RegistryError {
         }
         is(&self.fault)
     }
+
+    /// Whether rbake never came as far as the registry, so that it may be reachable only for the builder. A connection that broke, or on
+    /// which nothing came, was one to a registry in trouble.
+    pub(crate) fn is_out_of_reach(&self) -> bool {
+        fn is(fault: &RegistryFault) -> bool {
+            match fault {
+                RegistryFault::Unreachable { source } => has_no_connection(source),
+                RegistryFault::GaveUp { last, .. } => is(last),
+                _ => false,
+            }
+        }
+        is(&self.fault)
+    }
+}
+
+/// Whether no connection came about: there is no such host, nobody listens, nothing answers, or the certificate is wrong.
+fn has_no_connection(error: &reqwest::Error) -> bool {
+    let is_broken = tls::io_cause(error).is_some_and(|error| {
+        matches!(
+            error.kind(),
+            ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::UnexpectedEof
+                | ErrorKind::BrokenPipe
+        )
+    });
+    error.is_connect() && !is_broken
 }
 
 /// What rbake does at a registry.
@@ -292,7 +321,7 @@ impl RegistryFault {
 
 /// Whether a request may succeed if it is repeated after this error. A wrong certificate stays wrong.
 fn may_pass(error: &reqwest::Error) -> bool {
-    !error.is_builder() && super::tls::cause(error).is_none()
+    !error.is_builder() && tls::cause(error).is_none()
 }
 
 /// Whether a request was refused only because there were too many: Amazon's APIs say so with the status 400 and one of

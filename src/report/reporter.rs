@@ -76,7 +76,7 @@ pub struct ReportEnding {
 pub struct Finished {
     /// The model after the last event.
     pub(crate) model: Model,
-    /// Why the output could not be written. `None` if all was written.
+    /// That nobody reads the output any more. `None` also if it could not be written for another reason, such as a full disk.
     pub(crate) broken: Option<io::Error>,
 }
 
@@ -90,8 +90,10 @@ pub struct Reporter {
 impl Reporter {
     /// Starts to show a run on `out`. Events are sent to the returned sink, which uses the clock of `options`.
     ///
-    /// If `out` can no longer be written, `broken` is called once, on the reporter's thread. The reporter then
-    /// goes on receiving events without showing them, because the caller decides what a closed output means.
+    /// If nobody reads `out` any more, `broken` is called once, on the reporter's thread. The reporter then
+    /// goes on receiving events without showing them, because the caller decides what a closed output means. So it does if
+    /// `out` cannot be written for another reason, such as a full disk: a build is worth more than its progress. The end of the
+    /// run is tried again then.
     pub fn start(
         options: Options,
         out: Box<dyn io::Write + Send>,
@@ -187,6 +189,11 @@ fn view_of(options: &Options) -> Box<dyn View> {
     }
 }
 
+/// Whether nobody reads the output any more.
+fn is_unread(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
 /// The data of the reporter's thread.
 struct Show {
     options: Options,
@@ -236,9 +243,13 @@ impl Show {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .take();
+        // There may be room again.
+        let broken = self.error.take().filter(is_unread);
+        self.error = broken;
         if let Some(ending) = ending {
             self.tell_end(&ending);
         }
+        self.error = self.error.filter(is_unread);
         Finished {
             model: self.model,
             broken: self.error,
@@ -254,8 +265,9 @@ impl Show {
             return;
         }
         if let Err(error) = write(&mut *self.view, &self.model, &mut self.out) {
+            let is_unread = is_unread(&error);
             self.error = Some(error);
-            if let Some(broken) = self.broken.take() {
+            if is_unread && let Some(broken) = self.broken.take() {
                 broken();
             }
         }
@@ -300,17 +312,28 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     // Output that a test can read, and that may break after a number of bytes.
-    #[derive(Clone, Default)]
+    #[derive(Clone)]
     struct Screen {
         written: Arc<Mutex<Vec<u8>>>,
         limit: Option<usize>,
+        error: io::ErrorKind,
+    }
+
+    impl Default for Screen {
+        fn default() -> Self {
+            Self {
+                written: Arc::default(),
+                limit: None,
+                error: io::ErrorKind::BrokenPipe,
+            }
+        }
     }
 
     impl io::Write for Screen {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let mut written = self.written.lock().unwrap();
             if self.limit.is_some_and(|limit| written.len() >= limit) {
-                return Err(io::ErrorKind::BrokenPipe.into());
+                return Err(self.error.into());
             }
             written.extend_from_slice(bytes);
             Ok(bytes.len())
@@ -404,6 +427,21 @@ mod tests {
         let (finished, _) = report(Mode::Quiet, COLD, &screen);
         assert_eq!(text(&screen), "");
         assert_eq!(finished.model.targets().len(), 3);
+    }
+
+    #[test]
+    fn a_full_disk_is_not_a_closed_output() {
+        for mode in [Mode::Tty, Mode::Plain, Mode::RawJson] {
+            let screen = Screen {
+                limit: Some(300),
+                error: io::ErrorKind::StorageFull,
+                ..Screen::default()
+            };
+            let (finished, calls) = report(mode, COLD, &screen);
+            assert!(finished.broken.is_none(), "{mode:?}");
+            assert_eq!(calls, 0, "{mode:?}");
+            assert!(finished.model.is_over());
+        }
     }
 
     #[test]

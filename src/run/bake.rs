@@ -12,7 +12,7 @@ use super::gates::GateCommand;
 use super::local_state::RunNotes;
 use super::lower;
 use super::make_nodes::{SharedCommits, SharedParts, nodes};
-use super::merged_caches::{self, CACHE_MANIFEST, CachesExported, ManifestDescriptor, NodeExports};
+use super::merged_caches::{self, CACHE_MANIFEST, CachesExported, NodeExports};
 use super::nodes::{BuildNodes, NodesWork};
 use super::publishing::{
     self, Company, Publication, PublishTools, PublishWishes, Published, Publishing,
@@ -118,8 +118,7 @@ pub(crate) async fn bake(mut prepared: Prepared, tools: Tools) -> Result<Baked, 
     }
     placement.note(&targets, &clock).await;
     let (exported, published) = finish(&work, wishes.salvages, &targets, &nodes, &stop).await;
-    name_published(&mut targets, &published);
-    name_caches(&mut targets, &exported.manifests);
+    name_results(&mut targets, &published, &exported);
     nodes.shut_down(&stop).await;
     // The lease keeps the embedded builder running, so it must live until the last solve has ended.
     nodes.end();
@@ -337,25 +336,17 @@ async fn finish_publishing(shared: &SharedContext, ends: &Ends, stop: &Stop) -> 
     }
 }
 
-/// Makes targets whose tags the builder has set after all targets name the image to which the tags point.
-fn name_published(ends: &mut Ends, published: &Published) {
+/// Adds to the responses of targets what was made after their solves: makes targets whose tags the builder has set after all targets
+/// name the image to which the tags point, and adds the caches. With buildx, the daemon adds these, because each target exports its own.
+fn name_results(ends: &mut Ends, published: &Published, exported: &CachesExported) {
     for (name, end) in ends {
-        let response = published.responses.get(name).cloned();
-        if let (Some(response), TargetOutcome::Succeeded(solved)) = (response, &**end) {
-            let mut solved = solved.clone();
-            solved.response.extend(response);
-            *end = Arc::new(TargetOutcome::Succeeded(solved));
+        let mut later = published.responses.get(name).cloned().unwrap_or_default();
+        if let Some(manifest) = exported.manifests.get(name) {
+            later.insert(CACHE_MANIFEST.to_owned(), manifest.as_str().to_owned());
         }
-    }
-}
-
-/// Adds the caches to the responses of their targets. With buildx, the daemon does that, because each target exports its own.
-fn name_caches(ends: &mut Ends, manifests: &BTreeMap<TargetName, ManifestDescriptor>) {
-    for (name, end) in ends {
-        if let (Some(manifest), TargetOutcome::Succeeded(solved)) = (manifests.get(name), &**end) {
+        if let (false, TargetOutcome::Succeeded(solved)) = (later.is_empty(), &**end) {
             let mut solved = solved.clone();
-            let manifest = manifest.as_str().to_owned();
-            solved.response.insert(CACHE_MANIFEST.to_owned(), manifest);
+            solved.response.extend(later);
             *end = Arc::new(TargetOutcome::Succeeded(solved));
         }
     }

@@ -19,6 +19,7 @@ pub(crate) mod lines_file;
 pub(crate) mod lock;
 pub(crate) mod names;
 pub(crate) mod network;
+pub(crate) mod own_tags;
 pub(crate) mod panics;
 pub(crate) mod platform;
 pub(crate) mod processes;

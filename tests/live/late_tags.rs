@@ -1,12 +1,14 @@
 //! Tags that the builder or a Docker Engine sets after all targets, because rbake cannot.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{Method, StatusCode};
 use serde_json::Value;
 use test_case::test_case;
 
 use crate::support::distribution::{DistributionRegistry, Version};
+use crate::support::offline::without_network;
 use crate::support::peers;
 use crate::support::project::CommandOutput;
 use crate::support::registry_proxy::{Hook, ProxiedRequest, RegistryProxy, Verdict};
@@ -37,6 +39,12 @@ impl Place {
         std::fs::write(self.project.path().join("more.hcl"), text).unwrap();
     }
 
+    /// Publishes `release` with the builder, which is the only one that reaches the registry.
+    fn publish_offline(&self, release: &Release, arguments: &[&str]) -> CommandOutput {
+        let command = self.project.command(release, arguments);
+        self.project.run(&mut without_network(&command))
+    }
+
     /// Where `tag` of both images points.
     async fn both(&self, tag: &str) -> [Option<String>; 2] {
         let contents = self.registry.contents();
@@ -55,17 +63,6 @@ fn hook(decide: impl Fn(&ProxiedRequest) -> Verdict + Send + Sync + 'static) -> 
     Arc::new(move |_, request: ProxiedRequest| {
         let verdict = decide(&request);
         Box::pin(async move { verdict })
-    })
-}
-
-/// The registry that only the builder reaches.
-fn only_for_the_builder() -> Hook {
-    hook(|request| {
-        if request.is_from_rbake() {
-            Verdict::Reset
-        } else {
-            Verdict::Pass
-        }
     })
 }
 
@@ -109,11 +106,8 @@ fn warns_once(output: &CommandOutput) {
 #[ignore = "needs live peers"]
 async fn the_builder_sets_all_tags_after_all_images_if_only_it_reaches_the_registry() {
     let place = Place::new().await;
-    place.proxy.set_hook(Some(only_for_the_builder()));
     let release = Release::of(&place.project.commit("one"), 1);
-    let output = place
-        .project
-        .publish(&release, &["--metadata-file", "metadata.json"]);
+    let output = place.publish_offline(&release, &["--metadata-file", "metadata.json"]);
     assert_eq!(output.code, Some(0), "{output}");
     warns_once(&output);
     assert!(output.stderr.contains("`a` and `b`"), "{output}");
@@ -145,11 +139,10 @@ async fn the_builder_sets_all_tags_after_all_images_if_only_it_reaches_the_regis
 #[ignore = "needs live peers"]
 async fn the_builder_sets_only_immutable_tags_if_a_target_fails() {
     let place = Place::new().await;
-    place.proxy.set_hook(Some(only_for_the_builder()));
     let release = Release::of(&place.project.commit("one"), 1);
     // `b` fails after `a` has ended.
     place.write_more("b", "FROM busybox\nRUN sleep 3\nRUN false\n");
-    let output = place.project.publish(&release, &WITH_MORE);
+    let output = place.publish_offline(&release, &WITH_MORE);
     assert_eq!(output.code, Some(1), "{output}");
     let names = written(&place.proxy.log());
     assert!(!names.iter().any(|name| name == "latest"), "{names:?}");
@@ -163,14 +156,13 @@ async fn the_builder_sets_only_immutable_tags_if_a_target_fails() {
 #[ignore = "needs live peers"]
 async fn a_gate_and_a_hold_are_refused_before_work_if_only_the_builder_reaches_the_registry() {
     let place = Place::new().await;
-    place.proxy.set_hook(Some(only_for_the_builder()));
     let release = Release::of(&place.project.commit("one"), 1);
     let waits: [(&[&str], &str); 2] = [
         (&["--gate-run", "true"], "publish::ungated"),
         (&["--hold"], "publish::hold"),
     ];
     for (arguments, code) in waits {
-        let output = place.project.publish(&release, arguments);
+        let output = place.publish_offline(&release, arguments);
         assert_ne!(output.code, Some(0), "{output}");
         assert!(output.stderr.contains(code), "{output}");
         assert!(written(&place.proxy.log()).is_empty());
@@ -212,13 +204,12 @@ async fn the_builder_sets_the_tags_if_it_reaches_another_registry_than_rbake() {
 async fn a_run_whose_late_tags_are_refused_says_which_and_ends_with_5() {
     let place = Place::new().await;
     let refuse = hook(|request| match request.repository() {
-        _ if request.is_from_rbake() => Verdict::Reset,
         Some("team/b") if request.sets("latest") => FORBIDDEN,
         _ => Verdict::Pass,
     });
     place.proxy.set_hook(Some(refuse));
     let release = Release::of(&place.project.commit("one"), 1);
-    let output = place.project.publish(&release, &[]);
+    let output = place.publish_offline(&release, &[]);
     assert_eq!(output.code, Some(5), "{output}");
     assert!(
         output.stderr.contains("cannot set the tags of `b`"),
@@ -228,8 +219,8 @@ async fn a_run_whose_late_tags_are_refused_says_which_and_ends_with_5() {
     assert_eq!(place.both("latest").await[1], None);
 
     // The same command again repairs it.
-    place.proxy.set_hook(Some(only_for_the_builder()));
-    let output = place.project.publish(&release, &[]);
+    place.proxy.set_hook(None);
+    let output = place.publish_offline(&release, &[]);
     assert_eq!(output.code, Some(0), "{output}");
     assert!(place.both("latest").await[1].is_some());
 }
@@ -238,9 +229,8 @@ async fn a_run_whose_late_tags_are_refused_says_which_and_ends_with_5() {
 #[ignore = "needs live peers"]
 async fn the_only_target_of_a_run_is_solved_once() {
     let place = Place::new().await;
-    place.proxy.set_hook(Some(only_for_the_builder()));
     let release = Release::of(&place.project.commit("one"), 1);
-    let output = place.project.publish(&release, &["a"]);
+    let output = place.publish_offline(&release, &["a"]);
     assert_eq!(output.code, Some(0), "{output}");
     let latest = place.both("latest").await;
     assert!(latest[0].is_some() && latest[1].is_none());
@@ -284,6 +274,38 @@ impl Place {
         let mut command = self.project.command(release, arguments);
         command.env_remove("BUILDKIT_HOST").env("DOCKER_HOST", host);
         self.project.run(&mut command)
+    }
+
+    /// The same if only the Engine reaches the registry.
+    fn publish_offline_with(&self, host: &str, release: &Release) -> CommandOutput {
+        let mut command = self.project.command(release, &[]);
+        command.env_remove("BUILDKIT_HOST").env("DOCKER_HOST", host);
+        self.project.run(&mut without_network(&command))
+    }
+}
+
+/// A registry that is in trouble when the run begins is not one that only the builder reaches.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn a_registry_in_trouble_is_not_left_to_the_builder() {
+    let place = Place::new().await;
+    let first = Release::of(&place.project.commit("one"), 1);
+    assert_eq!(place.project.publish(&first, &[]).code, Some(0));
+    let before = [place.both("latest").await, place.both(&first.commit).await];
+    // Only for the first 30 requests. The image would be another one.
+    let count = AtomicUsize::new(0);
+    let trouble = hook(move |_| match count.fetch_add(1, Ordering::SeqCst) {
+        0..30 => Verdict::Reset,
+        _ => Verdict::Pass,
+    });
+    place.proxy.set_hook(Some(trouble));
+    place.write_more("a", "FROM busybox\nRUN echo other >/other\n");
+    for arguments in [&WITH_MORE[..], &[&WITH_MORE[..], &["a"]].concat()] {
+        let output = place.project.publish(&first, arguments);
+        assert_eq!(output.code, Some(5), "{output}");
+        assert!(output.stderr.contains("publish::failed"), "{output}");
+        let after = [place.both("latest").await, place.both(&first.commit).await];
+        assert_eq!(after, before, "{output}");
     }
 }
 
@@ -413,9 +435,8 @@ async fn an_engine_moves_tags_after_all_targets_if_none_is_immutable(engine: usi
 async fn an_engine_sets_all_tags_if_only_it_reaches_the_registry(engine: usize) {
     let host = peers::peer(ENGINES[engine]);
     let place = Place::new().await;
-    place.proxy.set_hook(Some(only_for_the_builder()));
     let release = Release::of(&place.project.commit("one"), 1);
-    let output = place.publish_with(&host, &release, &[]);
+    let output = place.publish_offline_with(&host, &release);
     assert_eq!(output.code, Some(0), "{output}");
     warns_once(&output);
     let latest = place.both("latest").await;

@@ -191,6 +191,61 @@ async fn a_run_reports_a_metadata_pipe_without_a_reader_and_can_be_interrupted()
 
 #[test]
 #[ignore = "needs live peers"]
+fn a_build_goes_on_if_its_progress_cannot_be_written() {
+    for mode in ["auto", "plain", "rawjson", "quiet"] {
+        let project = project(r#"output = ["type=local,dest=out"]"#);
+        let script = format!(
+            "$R a --allow=fs.write=out --progress={mode} --metadata-file m.json 2>/dev/full"
+        );
+        scripted(&project, &script);
+        for file in ["out/hello", "m.json"] {
+            assert!(project.path().join(file).exists(), "{mode}: {file}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs live peers"]
+fn a_limit_on_the_size_of_files_is_an_error_and_leaves_nothing() {
+    for output in [
+        "type=tar,dest=a.tar",
+        "type=oci,dest=a.tar",
+        "type=local,dest=out",
+    ] {
+        let project = project(&format!("output = [\"{output}\"]"));
+        // Of 4 MB that cannot be compressed; the limit is in KiB.
+        let script = "head -c 4000000 /dev/urandom >hello; ulimit -f 1000; $R a --allow=fs.write=. --progress=plain";
+        let output = project.read(&bash(&project, script));
+        assert_eq!(output.code, Some(1), "{output}");
+        assert!(output.stderr.contains("File too large"), "{output}");
+        assert!(!project.path().join("a.tar").exists(), "{output}");
+        assert_eq!(temporary_files(&project), [""; 0]);
+    }
+}
+
+#[test]
+#[ignore = "needs live peers"]
+fn a_failed_run_leaves_the_metadata_file_as_it_was() {
+    for (flags, replaced) in [("", false), ("--keep-going", true)] {
+        let project = TestProject::new().file(
+            "docker-bake.hcl",
+            "target \"a\" { dockerfile-inline = \"FROM scratch\\nCOPY file /\" }\ntarget \"b\" { dockerfile-inline = \"FROM scratch\\nCOPY none /\" }\n",
+        )
+        .file("file", "x")
+        .file("m.json", "before")
+        .env("BUILDKIT_HOST", peers::peer("RBAKE_TEST_BUILDKIT_ADDR"));
+        // The good target ends first.
+        let script =
+            format!("$R a b -j 1 {flags} --set '*.output=type=cacheonly' --metadata-file m.json");
+        let output = project.read(&bash(&project, &script));
+        assert_eq!(output.code, Some(1), "{output}");
+        let written = std::fs::read_to_string(project.path().join("m.json")).unwrap();
+        assert_eq!(written != "before", replaced, "{flags}: {written}");
+    }
+}
+
+#[test]
+#[ignore = "needs live peers"]
 fn metadata_replaces_only_regular_files() {
     let project = project(r#"output = ["type=cacheonly"]"#);
     let at = |name: &str| project.path().join(name);

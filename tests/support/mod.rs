@@ -17,6 +17,7 @@ pub(crate) mod home;
 pub(crate) mod interrupted;
 pub(crate) mod layout;
 pub(crate) mod object_stores;
+pub(crate) mod offline;
 pub(crate) mod peers;
 pub(crate) mod predicates;
 pub(crate) mod private_registry;

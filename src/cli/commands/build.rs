@@ -318,7 +318,7 @@ async fn choose(order: &BuildOrder<'_>, events: &EventSink) -> Result<ChosenBuil
     .map_err(|error| error.diagnostic().into())
 }
 
-/// Finishes the progress report, then writes the metadata file if the run succeeded or at least one target did.
+/// Finishes the progress report, then writes the metadata file.
 fn tell(
     order: &BuildOrder<'_>,
     ended: Result<Baked, Diagnostics>,
@@ -382,7 +382,8 @@ struct MetadataParts<'a> {
     model: &'a Model,
 }
 
-/// Writes the metadata file, if the user wants one and at least one target succeeded in the run that ended with `exit`.
+/// Writes the metadata file, if the user wants one. A run in which a target failed has none, as in buildx, so that nobody takes a part
+/// for the whole; with `--keep-going`, it has the targets that were built.
 fn write_metadata(
     order: &BuildOrder<'_>,
     parts: &MetadataParts<'_>,
@@ -392,11 +393,14 @@ fn write_metadata(
     let Some(place) = &order.metadata else {
         return Exit::Success;
     };
-    let some_succeeded = parts
-        .targets
-        .iter()
-        .any(|(_, end)| matches!(**end, TargetOutcome::Succeeded(_)));
-    if exit != Exit::Success && !some_succeeded {
+    let succeeded =
+        |(_, end): &(_, Arc<TargetOutcome>)| matches!(**end, TargetOutcome::Succeeded(_));
+    let has_what_counts = match order.build.after_failure {
+        AfterFailure::KeepGoing => parts.targets.iter().any(succeeded),
+        // Something else may have failed, such as the export of a cache.
+        AfterFailure::StopAll => parts.targets.iter().all(succeeded),
+    };
+    if exit != Exit::Success && !has_what_counts {
         return Exit::Success;
     }
     let additions = additions(parts.targets);

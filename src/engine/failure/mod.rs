@@ -140,10 +140,12 @@ fn message(status: &Status) -> String {
 }
 
 /// Prefixes that the daemon adds to the actual error.
-const PREFIXES: [&str; 3] = [
+const PREFIXES: [&str; 4] = [
     "failed to solve: ",
     "failed to solve with frontend dockerfile.v0: ",
     "failed to solve with frontend gateway.v0: ",
+    // What rbake itself has told the daemon about an output.
+    "error from receiver: ",
 ];
 
 /// Returns `message` without gRPC's decoration, without control characters (they could steer a terminal) and without

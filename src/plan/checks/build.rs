@@ -6,7 +6,7 @@ use super::{caches, problem, references};
 use crate::definition::model::{ExportKind, Sink};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::plan::model::{Plan, PlannedTarget};
-use crate::types::TargetName;
+use crate::types::{TargetName, own_tags};
 
 /// What it means that several targets push to one tag.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +29,7 @@ pub(crate) fn check_build(plan: &Plan, shared: SharedTags<'_>) -> Diagnostics {
         layouts(target, &mut problems);
     }
     standard_output(plan, &mut problems);
+    reserved_tags(plan, &mut problems);
     caches::check(plan, &mut problems);
     shared_names(plan, shared, &mut problems);
     problems
@@ -92,6 +93,26 @@ fn standard_output(plan: &Plan, problems: &mut Diagnostics) {
         problem = problem.at(span, "");
     }
     problems.push(problem);
+}
+
+/// Reports images that would replace what rbake itself keeps in a repository, such as the record of a run.
+fn reserved_tags(plan: &Plan, problems: &mut Diagnostics) {
+    let pushing = plan.targets.values();
+    for target in pushing.filter(|target| references::pushes(target)) {
+        for name in target.build().images.all() {
+            let tag = name.reference().tag_or_latest();
+            if tag.is_some_and(own_tags::is_own) {
+                let message = format!(
+                    "the tag of `{}` is one of those under which rbake keeps records",
+                    name.reference()
+                );
+                problems.push(
+                    problem("publish::reserved-tag", target, name.span, message)
+                        .help("give the image a tag that does not begin with `rbake-run-` or `rbake-prune-`"),
+                );
+            }
+        }
+    }
 }
 
 fn is_standard_output(dest: &str) -> bool {

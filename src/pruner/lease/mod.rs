@@ -25,10 +25,9 @@ use crate::publish::compare::CREATED;
 use crate::publish::journal::RunId;
 use crate::publish::journal::artifact::{EMPTY_BLOB, EMPTY_DIGEST};
 use crate::registry::{RawManifest, RegistryError, RegistryFault, RemoteRepository, TagOrDigest};
+pub(super) use crate::types::own_tags::PRUNE_PREFIX as TAG_PREFIX;
 use crate::types::{Clock, Digest, ImageTag};
 
-/// What the tags of all leases begin with.
-pub(super) const TAG_PREFIX: &str = "rbake-prune-";
 /// The type of the artifact.
 const ARTIFACT_TYPE: &str = "application/vnd.rbake.lease.v1+json";
 /// The annotation that holds the lease.

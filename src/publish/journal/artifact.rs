@@ -27,8 +27,7 @@ pub(crate) const JOURNAL_LIMIT: usize = 1 << 20;
 const MANIFEST_LIMIT: usize = 4 << 20;
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
-/// What the tags of all runs begin with.
-pub(crate) const TAG_PREFIX: &str = "rbake-run-";
+pub(crate) use crate::types::own_tags::RUN_PREFIX as TAG_PREFIX;
 
 /// A journal cannot be written as an artifact, or read from one.
 #[derive(Debug, thiserror::Error)]

@@ -29,7 +29,7 @@ pub(in crate::run) struct CachesExported {
     pub(in crate::run) problems: Vec<Diagnostic>,
     /// Why an export was stopped.
     pub(in crate::run) interrupted: Option<CancelReason>,
-    /// The manifest of the last cache of each target. Caches that are no manifests, such as GitHub's, have none.
+    /// The manifest of the last cache of each target. A cache that is not stored as a manifest, such as GitHub's, has none.
     pub(in crate::run) manifests: BTreeMap<TargetName, ManifestDescriptor>,
 }
 
@@ -41,6 +41,21 @@ struct OneExported {
     interrupted: Option<CancelReason>,
     manifest: Option<ManifestDescriptor>,
     targets: Vec<TargetName>,
+}
+
+impl OneExported {
+    /// Adds how the cache of the targets `names` was written.
+    fn note(&mut self, written: Written, cache: &SharedCache, names: &str) {
+        if written.parts > 1 {
+            tracing::info!(parts = written.parts, cache = %cache.place(), "cache split");
+        }
+        let ignored = written.ignored.as_ref();
+        let warning = ignored.map(|reason| messages::too_large(cache, names, reason));
+        self.problems.extend(warning);
+        if written.manifest.is_some() {
+            self.manifest = written.manifest;
+        }
+    }
 }
 
 impl CachesExported {
@@ -158,26 +173,17 @@ async fn export_one(
     let names = phrase::names(work.targets());
     let stored = StoredCache::of(cache, &work.built, shared).await;
     let is_whole = work.built.len() == cache.targets.len() && !adds;
-    if let Some(stored) = &stored
-        && is_whole
-        && !shared.steps.any()
-        && stored.is_current(shared).await
+    if let Some(stored) = stored.as_ref().filter(|_| is_whole)
+        && let Some(manifest) = current(stored, shared).await
     {
         tracing::info!(cache = %cache.place(), "the cache holds these images already");
-        let there = stored.there(shared).await.as_ref().ok();
-        let there = there.and_then(Option::as_ref);
         return OneExported {
-            manifest: there.map(ManifestDescriptor::of),
+            manifest: Some(manifest),
             targets: work.targets().cloned().collect(),
             ..OneExported::default()
         };
     }
-    let what = if work.has_built() {
-        "the cache"
-    } else {
-        "the finished steps"
-    };
-    let name = format!("export {what} of {names} to {}", cache.place());
+    let name = title(cache, work, &names);
     let notice = Notice::begin(&shared.events, id, &name);
     let exporting = async {
         let old = if is_whole {
@@ -231,7 +237,10 @@ async fn export_one(
         }
         Err(failure) => return messages::not_salvaged(cache, &names, failure, shared).into(),
     };
-    let mut one = OneExported::default();
+    let mut one = OneExported {
+        targets: work.targets().cloned().collect(),
+        ..OneExported::default()
+    };
     let written = match by {
         ByWhom::Rbake(written) => Some(written),
         ByWhom::Builder { old, manifest } => {
@@ -243,17 +252,10 @@ async fn export_one(
         }
         ByWhom::Nobody => None,
     };
-    one.targets = work.targets().cloned().collect();
-    if let Some(written) = &written {
-        one.manifest = written.manifest.clone().or(one.manifest);
-        if written.parts > 1 {
-            tracing::info!(parts = written.parts, cache = %cache.place(), "cache split");
-        }
-        let ignored = written.ignored.as_ref();
-        let warning = ignored.map(|reason| messages::too_large(cache, &names, reason));
-        one.problems.extend(warning);
+    let size = written.as_ref().map(|written| written.size);
+    if let Some(written) = written {
+        one.note(written, cache, &names);
     }
-    let size = written.map(|written| written.size);
     one.cache = Some(ExportedCache {
         place: cache.place_plainly(),
         targets: work.solves.len(),
@@ -262,6 +264,25 @@ async fn export_one(
         elapsed: started.elapsed(),
     });
     one
+}
+
+/// What an export is called while it runs.
+fn title(cache: &SharedCache, work: &ExportWork<'_>, names: &str) -> String {
+    let what = if work.has_built() {
+        "the cache"
+    } else {
+        "the finished steps"
+    };
+    format!("export {what} of {names} to {}", cache.place())
+}
+
+/// The manifest of the cache if it holds the images of this run already, so that there is nothing to export.
+async fn current(stored: &StoredCache, shared: &SharedContext) -> Option<ManifestDescriptor> {
+    if shared.steps.any() || !stored.is_current(shared).await {
+        return None;
+    }
+    let there = stored.there(shared).await.as_ref().ok()?;
+    there.as_ref().map(ManifestDescriptor::of)
 }
 
 /// What the place of `cache` holds, so that an export of a part of the targets does not make it poorer.

@@ -22,7 +22,6 @@ mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(super) use content::ManifestDescriptor;
 pub(super) use export::{CachesExported, NodeExports, export};
 pub(super) use job::MANIFEST as CACHE_MANIFEST;
 pub(super) use local::further_parts_in;

@@ -1,14 +1,13 @@
 //! Linked targets whose images are published.
 
 use std::process::Command;
-use std::sync::Arc;
 
 use serde_json::Value;
 use test_case::test_case;
 
 use super::{Linked, assert_succeeds};
+use crate::support::offline::without_network;
 use crate::support::peers;
-use crate::support::registry_proxy::{Hook, ProxiedRequest, RegistryProxy, Verdict};
 
 /// `base` and `app` are pushed; `check` is a gate that tests `app`, and `lib` is only used. `base` must not come from the cache.
 const DEFINITION: &str = r#"
@@ -75,17 +74,6 @@ fn inputs_of(image: &str) -> Value {
     statement["predicate"]["buildDefinition"]["externalParameters"]["request"]["inputs"].clone()
 }
 
-fn only_for_the_builder() -> Hook {
-    Arc::new(|_, request: ProxiedRequest| {
-        let verdict = if request.is_from_rbake() {
-            Verdict::Reset
-        } else {
-            Verdict::Pass
-        };
-        Box::pin(async move { verdict })
-    })
-}
-
 #[test_case("rbake"; "sent by rbake")]
 #[test_case("builder"; "pushed by the builder in a second solve")]
 #[test_case("unseen"; "tagged by the builder after all targets")]
@@ -94,15 +82,8 @@ fn only_for_the_builder() -> Hook {
 async fn published_images_have_the_same_steps_as_what_they_use(who: &str) {
     let linked = Linked::new(DEFINITION).await;
     let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR");
-    let proxy = RegistryProxy::start(&registry).await;
     let team = format!("linked-{who}-{}", std::process::id());
-    let given = if who == "unseen" {
-        proxy.set_hook(Some(only_for_the_builder()));
-        proxy.address()
-    } else {
-        registry.clone()
-    };
-    let variable = format!("REPOSITORY={given}/{team}");
+    let variable = format!("REPOSITORY={registry}/{team}");
     let upload = if who == "rbake" { "rbake" } else { "builder" };
     let mut command = linked
         .project
@@ -110,6 +91,9 @@ async fn published_images_have_the_same_steps_as_what_they_use(who: &str) {
     command
         .env("BUILDKIT_HOST", linked.address())
         .env("RBAKE_UPLOAD", upload);
+    if who == "unseen" {
+        command = without_network(&command);
+    }
     let output = linked.project.read(&command.output().unwrap());
     assert_succeeds(&output);
     let image = |name: &str| format!("{registry}/{team}/{name}");

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -51,6 +52,8 @@ const WHOLE_KEY: &str = "buildkit-exporter-multi-platform";
 
 /// The most packets that wait between the connection and the disk.
 const PACKETS: usize = 32;
+/// How long the daemon may take to read why a transfer has failed.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// The destination of one exporter's output.
 #[derive(Clone)]
@@ -336,6 +339,16 @@ struct Channels {
     answers: mpsc::Sender<Result<Bytes, Status>>,
 }
 
+impl Channels {
+    /// Takes what the daemon is still sending, until it has read why the transfer failed and closes the stream. If the call ended
+    /// before, the daemon would report only that (`EOF`).
+    fn drain(&mut self) {
+        let rest = async { while self.messages.recv().await.is_some() {} };
+        let runtime = tokio::runtime::Handle::current();
+        let _ = runtime.block_on(async { tokio::time::timeout(FAREWELL, rest).await });
+    }
+}
+
 impl receive::Wire for Channels {
     fn next(&mut self) -> Option<Packet> {
         // A message that cannot be decoded ends the exchange, as if the daemon had closed the stream.
@@ -421,6 +434,7 @@ impl DirectoryTransfer {
                     ..Packet::default()
                 };
                 receive::Wire::send(&mut channels, packet);
+                channels.drain();
                 let _ = channels.answers.blocking_send(Err(Status::unknown(text)));
             }
         }

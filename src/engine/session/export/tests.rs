@@ -196,7 +196,7 @@ async fn a_second_transfer_waits_for_the_first() {
     );
     let (_to_second, second) = begin(&mut client).await;
     let mut second = std::pin::pin!(second);
-    let waited = tokio::time::timeout(std::time::Duration::from_millis(300), &mut second).await;
+    let waited = tokio::time::timeout(Duration::from_millis(300), &mut second).await;
     assert!(waited.is_err(), "the second began before the first ended");
     drop((to_first, first));
     let mut second = second.await;
