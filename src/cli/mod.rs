@@ -200,6 +200,10 @@ fn run_verb(
             .find(|word| *word != "--debug" && *word != "-D")
         {
             None => screen.data(&format!("rbake {}\n", env!("CARGO_PKG_VERSION"))),
+            Some(word) if word == "--help" || word == "-h" => screen.data(&format!(
+                "Print the version of rbake\n\nUsage: {} version\n",
+                front.name
+            )),
             Some(word) => {
                 let message = format!(
                     "`{} version` takes no arguments, but got `{word}`",

@@ -261,6 +261,17 @@ impl From<credential::Error> for RegistryFault {
 }
 
 impl RegistryFault {
+    /// Whether no credential could be obtained, so that the registry was not asked.
+    pub(crate) fn is_about_credentials(&self) -> bool {
+        match self {
+            // A token server may only be in trouble.
+            Self::Credential(_) => !self.is_transient(),
+            Self::NoLogin => true,
+            Self::GaveUp { last, .. } => last.is_about_credentials(),
+            _ => false,
+        }
+    }
+
     pub(super) fn malformed(what: impl Into<String>) -> Self {
         Self::Malformed { what: what.into() }
     }

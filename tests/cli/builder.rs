@@ -11,6 +11,10 @@ fn flags_may_stand_before_the_verb() {
         "-D --builder nowhere builder status --json",
         "builder --builder nowhere status",
         "builder status --builder nowhere",
+        "builder inspect --builder nowhere",
+        "builder use --builder nowhere",
+        "builder stop --builder=nowhere",
+        "builder rm --builder nowhere",
     ]));
 }
 

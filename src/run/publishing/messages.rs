@@ -61,9 +61,14 @@ fn failing(target: &TargetName, error: &RegistryError) -> Diagnostic {
         "target `{target}` cannot be published: {}",
         in_one_line(error)
     );
+    let help = if error.fault.is_about_credentials() {
+        "log in again, or correct the credential helper that Docker's configuration names"
+    } else {
+        "try again when the registry answers"
+    };
     Diagnostic::error(Class::Publish, "publish::failed", message)
         .note("nothing was built, and no tag has moved")
-        .help("try again when the registry answers")
+        .help(help)
 }
 
 /// The warnings that the builder sets tags, because rbake does not reach a registry: one for each registry.

@@ -24,8 +24,12 @@ use crate::types::blocking::unblock;
 #[derive(Debug, Args)]
 pub(super) struct UseArgs {
     /// The builder, or the current Docker context for its own builder
-    #[arg(id = "builder_name", value_name = "NAME")]
-    name: String,
+    #[arg(
+        id = "builder_name",
+        value_name = "NAME",
+        required_unless_present = "builder"
+    )]
+    name: Option<String>,
     /// Use it with every Docker context
     #[arg(long)]
     global: bool,
@@ -84,12 +88,17 @@ pub(super) struct StopArgs {
     force: bool,
 }
 
-pub(super) fn make_current(args: &UseArgs, environment: &Environment, screen: &mut Screen) -> Exit {
-    let work = manage::make_current(&args.name, args.global, args.default, environment);
+pub(super) fn make_current(
+    args: &UseArgs,
+    before: Option<&str>,
+    environment: &Environment,
+    screen: &mut Screen,
+) -> Exit {
+    let name = args.name.as_deref().or(before).unwrap_or_default();
+    let work = manage::make_current(name, args.global, args.default, environment);
     match block_on(until_signal(work), screen).and_then(|outcome| outcome) {
         Ok(Ok(())) => {
             if let Some(variable) = overriding(environment) {
-                let name = &args.name;
                 screen.note(&format!(
                     "`{variable}` is set, and names another builder than `{name}` for each run"
                 ));

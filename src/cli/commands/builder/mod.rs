@@ -47,8 +47,8 @@ use usage::UsageArgs;
     max_term_width = 100
 )]
 struct Args {
-    // These two flags of building may stand before the verb.
-    #[arg(long, hide = true, allow_hyphen_values = true)]
+    // These two flags of building may stand before the verb; the first one, as in buildx, also behind it.
+    #[arg(long, global = true, hide = true, allow_hyphen_values = true)]
     builder: Option<String>,
     #[arg(long, short = 'D', hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
     debug: Option<bool>,
@@ -125,6 +125,7 @@ impl Verb {
             Self::Status { .. }
                 | Self::Ls(_)
                 | Self::Inspect(_)
+                | Self::Use(_)
                 | Self::Rm(_)
                 | Self::Start(_)
                 | Self::Stop(_)
@@ -206,7 +207,7 @@ fn run_verb(
         Verb::Install { from, force } => install::install(from, force, environment, screen),
         Verb::Serve { idle, detached } => serve(idle, detached, environment, screen),
         Verb::Create(args) => create::create(&args, environment, screen),
-        Verb::Use(args) => manage::make_current(&args, environment, screen),
+        Verb::Use(args) => manage::make_current(&args, before, environment, screen),
         Verb::Rm(args) => manage::remove(&args, before, environment, screen),
         Verb::Start(args) => manage::start(&args, before, environment, screen),
         Verb::Stop(args) => manage::stop(&args, before, environment, screen),

@@ -105,7 +105,7 @@ impl LayoutDirectory {
         for dir in [layout.blobs(), layout.ingest()] {
             let failed = LayoutError::io("make", &dir);
             let made = layout.inside(&dir);
-            made.and_then(|dir| files::open::dir_handle_or_make(&dir, 0o777))
+            made.and_then(|dir| files::open::dir_handle_or_make(&dir, 0o755))
                 .map_err(failed)?;
         }
         for dir in [layout.root(), &layout.ingest()] {
