@@ -205,6 +205,7 @@ impl Publisher {
                 progress,
             )
             .await?;
+        self.check_not_taken_back().await?;
         self.record.reached(RunStatus::Moving).await?;
         self.announce(&self.record.places()).await?;
         Ok(counts)

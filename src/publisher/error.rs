@@ -1,9 +1,9 @@
 //! Errors of publishing.
 
 use crate::publish::compare::ManifestError;
-use crate::publish::journal::JournalEventError;
 use crate::publish::journal::artifact::ArtifactError;
 use crate::publish::journal::file::JournalFileError;
+use crate::publish::journal::{JournalEventError, RunId};
 use crate::registry::{CopyError, RegistryError, TagRemovalError};
 use crate::types::{Digest, ImageRepository};
 
@@ -50,6 +50,9 @@ pub(crate) enum PublishError {
     /// A tag was not removed.
     #[error(transparent)]
     Untag(#[from] TagRemovalError),
+    /// Somebody else has taken the run back while it was going on.
+    #[error("run {0} was taken back by another command while it was going on")]
+    TakenBack(RunId),
     /// Other runs move the same tags so often that no end was found.
     #[error("other runs keep moving the tags of `{repository}`")]
     Contended {

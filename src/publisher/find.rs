@@ -105,6 +105,11 @@ pub(crate) async fn catch_up(
     let Some(found) = found.filter(is_further) else {
         return Ok(());
     };
+    follow(record, found).await
+}
+
+/// Makes `record` say what `found` says, which is of the same run and further.
+pub(super) async fn follow(record: &Record, found: Journal) -> Result<(), PublishError> {
     let mut events = Vec::new();
     for (tag, entry) in found.entries {
         let state = entry.state;

@@ -19,6 +19,7 @@ impl Publisher {
     /// # Errors
     /// The record could not be written. No mutable tag has moved.
     pub(crate) async fn hold(&self, images: &[WholeImage]) -> Result<MovedTags, PublishError> {
+        self.check_not_taken_back().await?;
         let mut held = MovedTags::default();
         let mut planned = Vec::new();
         let mut waiting = Vec::new();

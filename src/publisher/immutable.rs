@@ -56,6 +56,9 @@ impl Publisher {
             };
             (image.named(&set.tag), entry)
         });
+        // The record that is there would be replaced.
+        self.check_not_taken_back_in(std::slice::from_ref(&repository))
+            .await?;
         self.record.planned(planned.collect()).await?;
         if announces {
             self.announce(std::slice::from_ref(&repository)).await?;

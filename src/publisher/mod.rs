@@ -37,6 +37,7 @@ mod record;
 mod recover;
 mod released;
 mod standing;
+mod taken_back;
 mod unchanged;
 
 use crate::publish::revision::CommitState;

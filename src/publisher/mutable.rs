@@ -68,10 +68,12 @@ impl Publisher {
     /// # Errors
     /// If the registry refuses a move, those that were made are taken back, and the run is held: it can be promoted
     /// when the reason is gone. (A promotion or a rollback is over then.) If the registry does not answer, or the run is stopped, its journal stays open.
+    /// [`PublishError::TakenBack`] if somebody has taken the run back.
     pub(crate) async fn move_mutable(
         &self,
         images: &[WholeImage],
     ) -> Result<MovedTags, PublishError> {
+        self.check_not_taken_back().await?;
         let mut moved = MovedTags::default();
         if let Some(reports) = self.unmoved(images) {
             moved.reports = reports;

@@ -66,6 +66,7 @@ mod shells;
 mod site;
 mod source_policy;
 mod ssh;
+mod taken_back;
 mod time_limit;
 mod tls;
 mod untag_services;

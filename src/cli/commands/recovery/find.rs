@@ -1,6 +1,6 @@
 //! Finds the record of the run that the user means: on this machine, or in a registry.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::Parser as _;
@@ -117,7 +117,7 @@ impl Places<'_> {
         let repositories = self.repositories()?;
         let found = recorded_run(self.registries, &repositories, self.security, run).await;
         match found.map_err(|error| failed(run, &error))? {
-            Some(journal) => Ok(Record::of_journal(journal)),
+            Some(journal) => self.of_registry(journal).await,
             None => Err(self.not_found(run, &repositories).into()),
         }
     }
@@ -182,7 +182,7 @@ impl Places<'_> {
         };
         match self.reopen(&newest.header.run).await? {
             Some(record) => Ok(record),
-            None => Ok(Record::of_journal(newest)),
+            None => self.of_registry(newest).await,
         }
     }
 
@@ -213,8 +213,9 @@ impl Places<'_> {
         }
         let mut meant = self.recorded().await?;
         meant.retain(|journal| (choice.is_meant)(journal));
+        let in_use = self.take_in_use(&mut meant).await;
         match (meant.pop(), meant.is_empty()) {
-            (Some(journal), true) => Ok(Record::of_journal(journal)),
+            (Some(journal), true) => self.of_registry(journal).await,
             (Some(last), false) => {
                 let runs = meant.into_iter().chain([last]);
                 Err(several(
@@ -224,6 +225,9 @@ impl Places<'_> {
                 .into())
             }
             (None, _) => {
+                if let Some(error) = in_use {
+                    return Err(unusable(&error).into());
+                }
                 let problem = Diagnostic::error(Class::Usage, "publish::run", choice.none)
                     .note(self.looked_in(&self.repositories()?));
                 Err(choice
@@ -233,6 +237,32 @@ impl Places<'_> {
                     .into())
             }
         }
+    }
+
+    /// The record of a run that was found in a registry. It has no lock of its own, so that of a journal of this run on
+    /// this machine counts.
+    async fn of_registry(&self, journal: Journal) -> Result<Record, Diagnostics> {
+        match self.take_in_use(&mut vec![journal.clone()]).await {
+            Some(error) => Err(unusable(&error).into()),
+            None => Ok(Record::of_journal(journal)),
+        }
+    }
+
+    /// Removes the runs on whose journals another process of this machine works from `runs`, also if the user wants records of
+    /// registries. Returns the error of one of them.
+    async fn take_in_use(&self, runs: &mut Vec<Journal>) -> Option<JournalFileError> {
+        let directory = file::directory(self.environment)?;
+        let ids: Vec<RunId> = runs.iter().map(|run| run.header.run.clone()).collect();
+        let checked: BTreeMap<RunId, JournalFileError> = unblock(move || {
+            let checks = ids.into_iter().filter_map(|run| {
+                let error = file::check_free(&directory, &run).err()?;
+                Some((run, error))
+            });
+            checks.collect()
+        })
+        .await;
+        runs.retain(|run| !checked.contains_key(&run.header.run));
+        checked.into_values().next()
     }
 
     /// The newest runs that are recorded in the repositories.

@@ -167,6 +167,18 @@ pub(crate) struct FoundJournal {
     pub(crate) in_use: bool,
 }
 
+/// Checks that no process works on the journal of `run`.
+///
+/// # Errors
+/// [`JournalFileError::InUse`] if one does.
+pub(crate) fn check_free(dir: &Path, run: &RunId) -> Result<(), JournalFileError> {
+    let path = path_of(dir, run);
+    if is_locked(&path) {
+        return Err(JournalFileError::InUse(path));
+    }
+    Ok(())
+}
+
 /// Reads the journal of `run`.
 pub(crate) fn read(dir: &Path, run: &RunId) -> Result<Journal, JournalFileError> {
     read_with_length(&path_of(dir, run)).map(|(journal, _)| journal)
