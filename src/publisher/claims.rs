@@ -16,6 +16,10 @@
 //! An immutable tag that two runs at the same time set to different images stays at that of the run which was completed
 //! first, or else began first. Both look at the other's record after their own write, so whichever looks last repairs.
 //!
+//! A run is either promoted, or taken back: a promotion looks at the record of the held run after its own claim, and a command
+//! that takes the held run back looks for promotions after it has written that into the record. Whoever sees the other gives up,
+//! and at least one of the two does. A rollback and an undo of the run to which it goes do the same.
+//!
 //! To survey a repository, a run reads only the newest ended run: it names the oldest one that had not ended.
 
 use std::collections::BTreeSet;
@@ -286,6 +290,34 @@ impl Publisher {
             }));
         }
         Ok(published)
+    }
+
+    /// The promotions of the run `of`, and the rollbacks to it, that are recorded in `repository`, but for those that are `known` or
+    /// were taken back: with each, whether it has ended. The newest runs are read.
+    pub(super) async fn moves_to(
+        &self,
+        repository: &RemoteRepository,
+        of: &RunId,
+        known: &BTreeSet<RunId>,
+    ) -> Result<Vec<(RunId, bool)>, RegistryError> {
+        let runs = self.runs(repository, of.to_string()).await?;
+        let newest = runs.iter().rev().filter(|run| !known.contains(run));
+        let newest: Vec<&RunId> = newest.take(READ_LIMIT).collect();
+        let mut moves = Vec::new();
+        for runs in newest.chunks(AT_ONCE) {
+            let read = try_join_all(runs.iter().map(|run| read_run(repository, run))).await?;
+            for RecordedRun { journal, .. } in read.into_iter().flatten() {
+                let header = &journal.header;
+                let (RunOrigin::Promotion(run) | RunOrigin::Rollback(run)) = &header.origin else {
+                    continue;
+                };
+                let counts = journal.status.is_open() || journal.status == RunStatus::Complete;
+                if run == of && counts {
+                    moves.push((header.run.clone(), journal.status == RunStatus::Complete));
+                }
+            }
+        }
+        Ok(moves)
     }
 
     /// The runs in `repository` whose names are greater than `after`, without ours.

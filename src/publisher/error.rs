@@ -50,9 +50,17 @@ pub(crate) enum PublishError {
     /// A tag was not removed.
     #[error(transparent)]
     Untag(#[from] TagRemovalError),
-    /// Somebody else has taken the run back while it was going on.
-    #[error("run {0} was taken back by another command while it was going on")]
+    /// Somebody else has taken the run back.
+    #[error("another command has taken run {0} back in the meantime")]
     TakenBack(RunId),
+    /// Another command moves tags to the images of the run that is to be taken back.
+    #[error("run {by} moves tags to the images of run {run}")]
+    BeingMoved {
+        /// The run that is to be taken back.
+        run: RunId,
+        /// The promotion or rollback.
+        by: RunId,
+    },
     /// Other runs move the same tags so often that no end was found.
     #[error("other runs keep moving the tags of `{repository}`")]
     Contended {
@@ -80,6 +88,10 @@ impl PublishError {
     pub(crate) fn help(&self) -> Option<&'static str> {
         match self {
             Self::Untag(error) => error.help(),
+            Self::TakenBack(_) => Some("build again"),
+            Self::BeingMoved { .. } => Some(
+                "wait until the other run has ended; `rbake resume` ends one that was killed, and `rbake promote` again records one that has ended",
+            ),
             _ => None,
         }
     }

@@ -95,6 +95,12 @@ impl Publisher {
         self.record.planned(planned.collect()).await?;
         self.record.reached(RunStatus::Moving).await?;
         let mut surveys = self.claim(&moves, &mut moved).await?;
+        if let Err(error) = self.check_source_not_taken_back().await {
+            if matches!(error, PublishError::TakenBack(_)) {
+                self.give_up(&moves).await?;
+            }
+            return Err(error);
+        }
         let ends = join_all(moves.iter().map(|one| self.make(one))).await;
         let mut ends: Vec<TagEnd> = match ends.into_iter().collect() {
             Ok(ends) => ends,
@@ -110,6 +116,16 @@ impl Publisher {
         self.record.reached(RunStatus::Complete).await?;
         moved.unrecorded = self.finish(&settled).await.err();
         Ok(moved)
+    }
+
+    /// Ends the run before it has moved any of its tags.
+    async fn give_up(&self, moves: &[PlannedMove<'_>]) -> Result<(), PublishError> {
+        for one in moves {
+            let named = one.tag.named();
+            self.record.marked(&named, EntryState::Undone).await?;
+        }
+        self.record.reached(RunStatus::Undone).await?;
+        self.announce(&self.record.places()).await
     }
 
     /// Writes the record of the run into the repositories of `moves`, and looks at the other runs there.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::future::{join_all, try_join_all};
 
 use super::claims::RunSurvey;
+use super::find::follow;
 use super::{PublishError, Publisher, Record};
 use crate::publish::class::TagClass;
 use crate::publish::journal::recovery::{
@@ -133,23 +134,11 @@ impl Publisher {
         recovery: &Recovery,
         security: RegistrySecurity,
     ) -> Result<Recovered, PublishError> {
-        let (begun, made, ended) = match recovery.direction {
-            RecoveryDirection::Forward => {
-                (RunStatus::Moving, EntryState::Done, RunStatus::Complete)
-            }
-            RecoveryDirection::Back => (RunStatus::Undoing, EntryState::Undone, RunStatus::Undone),
+        let (made, ended) = match recovery.direction {
+            RecoveryDirection::Forward => (EntryState::Done, RunStatus::Complete),
+            RecoveryDirection::Back => (EntryState::Undone, RunStatus::Undone),
         };
-        let mut events = Vec::new();
-        if let Some(journal) = self.record.journal()
-            && recovery.direction == RecoveryDirection::Back
-        {
-            let undone = |tag: &PublishedTag| JournalEvent::Marked(tag.clone(), made);
-            events.extend(waiting(&journal).map(undone));
-        }
-        events.push(JournalEvent::Status(begun));
-        self.record.apply(events).await?;
-        self.find_records(&self.record, security).await;
-        self.announce(&self.record.places()).await?;
+        self.begin(recovery.direction, security).await?;
         for tag in &recovery.reached {
             self.record.marked(tag, made).await?;
         }
@@ -194,6 +183,41 @@ impl Publisher {
         self.record.reached(ended).await?;
         self.announce(&self.record.places()).await?;
         Ok(recovered)
+    }
+
+    /// Records that the run is being finished or taken back.
+    ///
+    /// # Errors
+    /// [`PublishError::BeingMoved`] if the run is to be taken back, and another one moves tags to its images. The record is as
+    /// before then.
+    async fn begin(
+        &self,
+        direction: RecoveryDirection,
+        security: RegistrySecurity,
+    ) -> Result<(), PublishError> {
+        let Some(before) = self.record.journal() else {
+            return Ok(());
+        };
+        if direction == RecoveryDirection::Forward {
+            self.record.reached(RunStatus::Moving).await?;
+            self.find_records(&self.record, security).await;
+            return self.announce(&self.record.places()).await;
+        }
+        let ended = self.check_not_being_moved(&before, None, security).await?;
+        let undone = |tag: &PublishedTag| JournalEvent::Marked(tag.clone(), EntryState::Undone);
+        let mut events: Vec<JournalEvent> = waiting(&before).map(undone).collect();
+        events.push(JournalEvent::Status(RunStatus::Undoing));
+        self.record.apply(events).await?;
+        self.find_records(&self.record, security).await;
+        self.announce(&self.record.places()).await?;
+        // Only now is it certain that a promotion which this look does not find will find our record.
+        let again = self.check_not_being_moved(&before, Some(&ended), security);
+        let again = again.await;
+        if matches!(again, Err(PublishError::BeingMoved { .. })) {
+            follow(&self.record, before).await?;
+            self.announce(&self.record.places()).await?;
+        }
+        again.map(drop)
     }
 
     /// Sets mutable tags that point to our image, although another run has moved them to a newer commit, to that image:

@@ -41,6 +41,7 @@ mod nodes;
 mod object_caches;
 mod old_daemons;
 mod old_frontends;
+mod opposites;
 mod outputs;
 mod own_image;
 mod pages;

@@ -129,7 +129,7 @@ async fn a_run_that_was_taken_back_elsewhere_ends_without_its_tags(more: &[&str]
     assert_eq!(output.code, Some(0), "{output}");
     let (ended, release) = waiting.end().await;
     assert_eq!(ended.status.code(), Some(5), "{ended:?}");
-    assert!(ended.stderr.contains("was taken back"), "{ended:?}");
+    assert!(ended.stderr.contains("has taken run"), "{ended:?}");
     assert_eq!(place.both("latest").await, before);
     assert_eq!(place.both(&release.commit).await, [None, None]);
     // Nothing is left to do.

@@ -376,6 +376,9 @@ pub(super) fn failed(error: &PublishError, record: &Record) -> Diagnostic {
             .note("no mutable tag has moved")
             .help(format!("`rbake promote {run}` moves them"))
             .help(format!("`rbake untag {run}` takes the run back")),
-        _ => problem.note("no mutable tag has moved"),
+        _ => {
+            let problem = problem.note("no mutable tag has moved");
+            error.help().into_iter().fold(problem, Diagnostic::help)
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::cli::commands::definition;
 use crate::definition::model::Target;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::publish::journal::file::{self, FoundJournal, JournalFile, JournalFileError};
-use crate::publish::journal::{Journal, RunId, RunOrigin};
+use crate::publish::journal::{Journal, RunId, RunOrigin, RunStatus};
 use crate::publisher::{Record, catch_up, recorded_run, recorded_runs};
 use crate::registry::{Registries, RegistrySecurity};
 use crate::types::blocking::unblock;
@@ -131,13 +131,36 @@ impl Places<'_> {
         match JournalFile::reopen(&directory, run) {
             Ok(journal) => {
                 let record = Record::of_file(journal);
-                let caught_up = catch_up(self.registries, self.security, &record).await;
-                caught_up.map_err(|error| failed(run, &error))?;
+                self.catch_up(&record, run).await?;
                 Ok(Some(record))
             }
             Err(error) if error.is_absent() => Ok(None),
             Err(error) => Err(unusable(&error).into()),
         }
+    }
+
+    /// Checks that the run of `record` is still as far as in `shown`, from which a plan was made: while the user was asked, another
+    /// command may have promoted it or taken it back.
+    ///
+    /// # Errors
+    /// It is not, or the registry does not say.
+    pub(super) async fn check_unchanged(
+        &self,
+        record: &Record,
+        shown: &Journal,
+    ) -> Result<(), Diagnostics> {
+        let run = &shown.header.run;
+        self.catch_up(record, run).await?;
+        match record.status() {
+            Some(now) if now != shown.status => Err(changed(run, Some(now)).into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Brings the record of `run` up to date.
+    pub(super) async fn catch_up(&self, record: &Record, run: &RunId) -> Result<(), Diagnostics> {
+        let caught_up = catch_up(self.registries, self.security, record).await;
+        caught_up.map_err(|error| failed(run, &error).into())
     }
 
     /// The newest run of the commit that begins with `digits`, wherever its record is.
@@ -352,6 +375,22 @@ fn of_definition(
     repositories.sort();
     repositories.dedup();
     Ok(repositories)
+}
+
+/// The error that the plan for `run` is out of date. `now` is how far the run is, if that is why.
+pub(super) fn changed(run: &RunId, now: Option<RunStatus>) -> Diagnostic {
+    let why = match now {
+        Some(RunStatus::Held) => ": it is held now",
+        Some(RunStatus::Complete) => ": it is complete now",
+        Some(RunStatus::Undoing) => ": another command takes it back",
+        Some(RunStatus::Undone) => ": it was taken back",
+        Some(RunStatus::Failed) => ": it has failed",
+        Some(RunStatus::Open | RunStatus::Moving) | None => "",
+    };
+    let message = format!("run {run} has changed since its plan was shown{why}");
+    Diagnostic::error(Class::Publish, "publish::changed", message)
+        .note("nothing was changed")
+        .help("the same command shows what can be done now")
 }
 
 fn unusable(error: &JournalFileError) -> Diagnostic {

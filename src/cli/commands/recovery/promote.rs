@@ -126,6 +126,7 @@ async fn promote_run(
     if let Err(exit) = confirmation.ask(screen)? {
         return Ok(exit);
     }
+    places.check_unchanged(&held, &journal).await?;
     let moved = publisher.republish(&images, places.security).await;
     let moved = moved.map_err(fails)?;
     let recorded = publisher.has_promoted(&held, &moved, places.security).await;

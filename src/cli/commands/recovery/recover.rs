@@ -2,7 +2,7 @@
 
 use super::confirm::Confirmation;
 use super::copying::CopyMeter;
-use super::find::{Places, RunChoice};
+use super::find::{Places, RunChoice, changed};
 use super::session::{RecoveryArgs, failed, internal};
 use super::text::{self, Obstacles};
 use crate::cli::commands::prune::undo_prune;
@@ -104,6 +104,15 @@ pub(super) async fn recover(
     };
     if let Err(exit) = confirmation.ask(screen)? {
         return Ok(exit);
+    }
+    places.check_unchanged(publisher.record(), &journal).await?;
+    if !confirmation.agreed {
+        // A later run may have published an image of this one, whose tags then stay.
+        let again = publisher.plan_recovery(verb.wish, places.security).await;
+        let again = again.map_err(|error| failed(&journal.header.run, &error))?;
+        if again.as_ref() != Some(&recovery) {
+            return Err(changed(&journal.header.run, None).into());
+        }
     }
     let recovered = publisher.recover(&recovery, places.security).await;
     let recovered = recovered.map_err(|error| failed(&journal.header.run, &error))?;

@@ -97,6 +97,7 @@ async fn roll_back(
     if let Err(exit) = confirmation.ask(screen)? {
         return Ok(exit);
     }
+    places.check_unchanged(&record, &journal).await?;
     let moved = publisher.republish(&images, places.security).await;
     let moved = moved.map_err(fails)?;
     moves::show_done("is back", &journal, &publisher, &moved, screen);

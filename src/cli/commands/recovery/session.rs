@@ -153,10 +153,13 @@ pub(super) fn failed(run: &RunId, error: &PublishError) -> Diagnostic {
         Some(help) => problem.help(help),
         None => problem,
     };
-    problem.help(match error {
-        PublishError::Missing { .. } => "it was deleted; `rbake releases` lists other runs",
-        _ => "the same command continues where it stopped",
-    })
+    match error {
+        PublishError::TakenBack(_) | PublishError::BeingMoved { .. } => problem,
+        PublishError::Missing { .. } => {
+            problem.help("it was deleted; `rbake releases` lists other runs")
+        }
+        _ => problem.help("the same command continues where it stopped"),
+    }
 }
 
 /// The error of a command that reads from a registry.

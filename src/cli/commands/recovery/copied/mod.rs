@@ -75,6 +75,7 @@ pub(super) async fn copy(
     if let Err(exit) = confirmation.ask(screen)? {
         return Ok(exit);
     }
+    sources.check_still_copyable(places).await?;
     let meter = CopyMeter::default();
     let progress = |progress| meter.note(&progress);
     let work = publisher.copy(&images, &origin, &planned, &progress);

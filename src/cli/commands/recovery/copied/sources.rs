@@ -10,7 +10,7 @@ use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::publish::class::TagClass;
 use crate::publish::journal::{EntryState, Journal, PublishedTag, RunStatus};
 use crate::publish::revision::CommitState;
-use crate::publisher::{ImageSource, TagRelease, release_of};
+use crate::publisher::{ImageSource, Record, TagRelease, release_of};
 use crate::registry::TagOrDigest;
 use crate::types::reference::InvalidReference;
 use crate::types::terminal::visible;
@@ -37,6 +37,27 @@ pub(super) struct CopySources {
     pub(super) revision: Option<CommitState>,
     /// The first line of the plan.
     pub(super) heading: String,
+    /// The record of the run. `None` for an image without one.
+    pub(super) record: Option<Record>,
+}
+
+impl CopySources {
+    /// Checks, after the user was asked, that the run was not taken back in the meantime.
+    pub(super) async fn check_still_copyable(
+        &self,
+        places: &Places<'_>,
+    ) -> Result<(), Diagnostics> {
+        let Some((record, journal)) = self
+            .record
+            .as_ref()
+            .and_then(|record| Some((record, record.journal()?)))
+        else {
+            return Ok(());
+        };
+        places.catch_up(record, &journal.header.run).await?;
+        let now = record.journal().unwrap_or(journal);
+        Ok(copyable(&now)?)
+    }
 }
 
 impl CopyTarget {
@@ -102,10 +123,12 @@ pub(super) async fn of_image(text: &str, places: &Places<'_>) -> Result<CopySour
         let message = format!("`{}` does not exist", visible(text));
         return Err(Diagnostic::error(Class::Build, "publish::no-image", message).into());
     };
+    let mut record = None;
     if let Some(tag) = &tag {
         let release = release_of(registries, security, tag, &image.digest).await;
         if let TagRelease::Unreleased(journal) = release.map_err(|error| cannot_look(&error))? {
             copyable(&journal)?;
+            record = Some(Record::of_journal(*journal));
         }
     }
     let tags = tag.iter().map(|tag| (tag.tag().clone(), None)).collect();
@@ -113,6 +136,7 @@ pub(super) async fn of_image(text: &str, places: &Places<'_>) -> Result<CopySour
         images: vec![TaggedSource { image, tags }],
         revision: None,
         heading: format!("image {}\n", visible(text)),
+        record,
     })
 }
 
@@ -150,6 +174,7 @@ pub(super) async fn of_run(
         images: images.collect(),
         revision: journal.header.revision.clone(),
         heading: heading(&journal),
+        record: Some(record),
     })
 }
 
