@@ -18,7 +18,7 @@ const READ_LIMIT: usize = 64;
 const HEADS_AT_ONCE: usize = 8;
 
 /// Reads the record of `run` from `repositories`. If their records differ, because a run was killed while it wrote them,
-/// the one that is further counts. `None` if none has it.
+/// the one that is further counts, or else the longer one. `None` if none has it.
 pub(crate) async fn recorded_run(
     registries: &Registries,
     repositories: &[ImageRepository],
@@ -31,7 +31,7 @@ pub(crate) async fn recorded_run(
     });
     let found = try_join_all(reads).await?.into_iter().flatten();
     let found = found.map(|read| read.journal);
-    Ok(found.max_by_key(|journal| journal.status.progress()))
+    Ok(found.max_by_key(advance))
 }
 
 /// The newest runs that are recorded in `repositories`, the newest first, each once.
@@ -47,10 +47,16 @@ pub(crate) async fn recorded_runs(
     let mut found: Vec<Journal> = try_join_all(reads).await?.into_iter().flatten().collect();
     found.sort_by(|a, b| {
         let by_run = b.header.run.cmp(&a.header.run);
-        by_run.then(b.status.progress().cmp(&a.status.progress()))
+        by_run.then(advance(b).cmp(&advance(a)))
     });
     found.dedup_by(|a, b| a.header.run == b.header.run);
     Ok(found)
+}
+
+/// How far a record of a run is. While targets are built, each repository gets the record when an image for it is whole, so that of
+/// two records with one status, the longer one is newer.
+fn advance(journal: &Journal) -> (u8, usize) {
+    (journal.status.progress(), journal.entries.len())
 }
 
 async fn runs_in(repository: &RemoteRepository) -> Result<Vec<Journal>, PublishError> {
