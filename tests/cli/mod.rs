@@ -10,6 +10,7 @@ mod help;
 mod install_script;
 mod logs;
 mod man;
+mod mistakes_for_verbs;
 mod panics;
 mod prune;
 mod prune_services;

@@ -18,7 +18,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use args::{PruneArgs, PruneWhat};
 use work::PruneJob;
 
-use super::recovery::session::run_verb;
+use super::recovery::session::{NamedRepositories, run_verb};
 use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
 use crate::cli::usage;
@@ -53,7 +53,7 @@ pub(in crate::cli) fn run(
     };
     run_verb(
         &shared.places,
-        &shared.repositories,
+        NamedRepositories::Arguments(&shared.repositories),
         environment,
         screen,
         async |places, screen| {

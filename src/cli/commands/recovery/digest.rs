@@ -3,7 +3,7 @@
 use clap::{CommandFactory as _, Parser};
 
 use super::find::Places;
-use super::session::{PlaceArgs, cannot_look, parse, run_verb};
+use super::session::{NamedRepositories, PlaceArgs, cannot_look, parse, run_verb};
 use crate::cli::args::BakeArgs;
 use crate::cli::commands::{definition, publishing};
 use crate::cli::exit::Exit;
@@ -56,7 +56,7 @@ pub(in crate::cli) fn digest(
     match parse::<DigestArgs>(program, "digest", words) {
         Ok(args) => run_verb(
             &args.places,
-            &[],
+            NamedRepositories::Never,
             environment,
             screen,
             async |places, screen| print_digest(&args, &places, screen).await,

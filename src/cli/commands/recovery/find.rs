@@ -1,14 +1,15 @@
 //! Finds the record of the run that the user means: on this machine, or in a registry.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::Parser as _;
 use tokio_util::sync::CancellationToken;
 
-use super::session::{PlaceArgs, cannot_look, failed};
+use super::session::{NamedRepositories, PlaceArgs, cannot_look, failed};
 use crate::cli::args::BakeArgs;
-use crate::cli::commands::definition;
+use crate::cli::commands::definition::{self, LoadedDefinition, Unreadable};
 use crate::definition::model::Target;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::publish::journal::file::{self, FoundJournal, JournalFile, JournalFileError};
@@ -28,7 +29,9 @@ pub(in crate::cli::commands) struct Places<'a> {
     pub(in crate::cli::commands) registries: &'a Registries,
     pub(in crate::cli::commands) security: RegistrySecurity,
     pub(super) args: &'a PlaceArgs,
-    pub(super) from: &'a [String],
+    pub(super) named: NamedRepositories<'a>,
+    /// The definition of the working directory, once it was needed.
+    pub(super) definition: &'a OnceCell<Result<LoadedDefinition, Unreadable>>,
     pub(in crate::cli::commands) environment: &'a Environment,
     pub(in crate::cli::commands) clock: Clock,
     /// When it is cancelled, all requests fail at once.
@@ -82,7 +85,7 @@ impl NamedRun {
 impl Places<'_> {
     /// The directory of the journals of this machine. `None` if there is none, or the user wants others.
     pub(super) fn directory(&self) -> Option<PathBuf> {
-        let is_wanted = self.from.is_empty();
+        let is_wanted = self.named.all().is_empty();
         file::directory(self.environment).filter(|_| is_wanted)
     }
 
@@ -306,7 +309,7 @@ impl Places<'_> {
         let names: Vec<&str> = repositories.iter().map(ImageRepository::familiar).collect();
         let names = names.join(", ");
         // With `--from`, records of this machine do not count.
-        match (self.from.is_empty(), names.is_empty()) {
+        match (self.named.all().is_empty(), names.is_empty()) {
             (true, true) => {
                 "rbake looked on this machine; the definition names no repository".to_owned()
             }
@@ -332,11 +335,11 @@ impl Places<'_> {
         &self,
         of: impl Fn(&Target) -> Vec<String>,
     ) -> Result<Vec<ImageRepository>, Diagnostics> {
-        if self.from.is_empty() {
-            return of_definition(&self.args.files, self.environment, of);
+        if self.named.all().is_empty() {
+            return self.of_definition(of);
         }
         let mut repositories = Vec::new();
-        for text in self.from {
+        for text in self.named.all() {
             let reference: Reference = text.parse().map_err(|error| {
                 let message = format!("`{}`: {error}", visible(text));
                 Diagnostic::error(Class::Usage, "cli::usage", message)
@@ -345,36 +348,34 @@ impl Places<'_> {
         }
         Ok(repositories)
     }
-}
 
-/// The repositories of the references that `of` finds in the definition of the working directory.
-fn of_definition(
-    files: &[String],
-    environment: &Environment,
-    of: impl Fn(&Target) -> Vec<String>,
-) -> Result<Vec<ImageRepository>, Diagnostics> {
-    let args = BakeArgs {
-        files: files.to_vec(),
-        ..BakeArgs::parse_from(["rbake"])
-    };
-    let loaded = definition::load(&args, environment).map_err(|unreadable| {
-        let mut problems = unreadable.problems;
-        for problem in &mut problems.0 {
-            *problem = problem.clone().help(
-                "name the repository: with `--from`, or as an argument of `releases` and `prune`",
-            );
-        }
-        problems
-    })?;
-    let targets = loaded.definition.targets.values();
-    let references = targets.flat_map(|target| of(target));
-    let mut repositories: Vec<ImageRepository> = references
-        .filter_map(|reference| reference.parse().ok())
-        .map(|reference: Reference| ImageRepository::of(&reference))
-        .collect();
-    repositories.sort();
-    repositories.dedup();
-    Ok(repositories)
+    /// The repositories of the references that `of` finds in the definition of the working directory.
+    fn of_definition(
+        &self,
+        of: impl Fn(&Target) -> Vec<String>,
+    ) -> Result<Vec<ImageRepository>, Diagnostics> {
+        let loaded = self.definition.get_or_init(|| {
+            let args = BakeArgs {
+                files: self.args.files.clone(),
+                ..BakeArgs::parse_from(["rbake"])
+            };
+            definition::load(&args, self.environment)
+        });
+        let loaded = loaded.as_ref().map_err(|unreadable| {
+            let problems = unreadable.problems.0.iter().cloned();
+            let help = self.named.help();
+            Diagnostics(problems.map(|problem| problem.help(help)).collect())
+        })?;
+        let targets = loaded.definition.targets.values();
+        let references = targets.flat_map(|target| of(target));
+        let mut repositories: Vec<ImageRepository> = references
+            .filter_map(|reference| reference.parse().ok())
+            .map(|reference: Reference| ImageRepository::of(&reference))
+            .collect();
+        repositories.sort();
+        repositories.dedup();
+        Ok(repositories)
+    }
 }
 
 /// The error that the plan for `run` is out of date. `now` is how far the run is, if that is why.

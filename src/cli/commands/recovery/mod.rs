@@ -21,7 +21,7 @@ use clap::{CommandFactory as _, Parser};
 
 use find::RunChoice;
 use recover::{RecoveryVerb, recover};
-use session::{RecoveryArgs, parse, run_verb};
+use session::{NamedRepositories, RecoveryArgs, parse, run_verb};
 
 use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
@@ -99,7 +99,7 @@ pub(in crate::cli) fn resume(
     match parse::<ResumeArgs>(program, "resume", words) {
         Ok(args) => run_verb(
             &args.shared.change.places,
-            &args.shared.change.from,
+            NamedRepositories::Flag(&args.shared.change.from),
             environment,
             screen,
             async |places, screen| recover(&verb, &args.shared, true, &places, screen).await,
@@ -126,7 +126,7 @@ pub(in crate::cli) fn undo(
     match parse::<UndoArgs>(program, "undo", words) {
         Ok(args) => run_verb(
             &args.shared.change.places,
-            &args.shared.change.from,
+            NamedRepositories::Flag(&args.shared.change.from),
             environment,
             screen,
             async |places, screen| recover(&verb, &args.shared, args.yes, &places, screen).await,

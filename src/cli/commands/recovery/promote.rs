@@ -6,7 +6,7 @@ use super::confirm::Confirmation;
 use super::copied::{CopyWish, copy};
 use super::find::{Places, RunChoice};
 use super::moves::{self, RunMoves};
-use super::session::{ChangeArgs, failed, internal, parse, run_verb};
+use super::session::{ChangeArgs, NamedRepositories, failed, internal, parse, run_verb};
 use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
 use crate::cli::usage;
@@ -66,7 +66,7 @@ pub(in crate::cli) fn promote(
     match parse::<PromoteArgs>(program, "promote", words) {
         Ok(args) => run_verb(
             &args.change.places,
-            &args.change.from,
+            NamedRepositories::Flag(&args.change.from),
             environment,
             screen,
             async |places, screen| match &args.to {

@@ -7,7 +7,7 @@ use clap::{CommandFactory as _, Parser};
 use serde_json::{Value, json};
 
 use super::find::Places;
-use super::session::{PlaceArgs, cannot_look, parse, run_verb};
+use super::session::{NamedRepositories, PlaceArgs, cannot_look, parse, run_verb};
 use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
 use crate::cli::usage;
@@ -59,7 +59,7 @@ pub(in crate::cli) fn releases(
     match parse::<ReleasesArgs>(program, "releases", words) {
         Ok(args) => run_verb(
             &args.places,
-            &args.repositories,
+            NamedRepositories::Arguments(&args.repositories),
             environment,
             screen,
             async |places, screen| list(args.json, &places, screen).await,

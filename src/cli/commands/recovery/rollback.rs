@@ -5,7 +5,7 @@ use clap::{CommandFactory as _, Parser};
 use super::confirm::Confirmation;
 use super::find::{Places, RunChoice};
 use super::moves::{self, RunMoves};
-use super::session::{ChangeArgs, failed, internal, parse, run_verb};
+use super::session::{ChangeArgs, NamedRepositories, failed, internal, parse, run_verb};
 use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
 use crate::cli::usage;
@@ -58,7 +58,7 @@ pub(in crate::cli) fn rollback(
     match parse::<RollbackArgs>(program, "rollback", words) {
         Ok(args) => run_verb(
             &args.change.places,
-            &args.change.from,
+            NamedRepositories::Flag(&args.change.from),
             environment,
             screen,
             async |places, screen| roll_back(&args, &places, screen).await,

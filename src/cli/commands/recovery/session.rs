@@ -1,5 +1,7 @@
 //! What the verbs share: flags, the log, the runtime and the client of registries.
 
+use std::cell::OnceCell;
+
 use clap::{Args, Parser};
 use tokio_util::sync::CancellationToken;
 
@@ -63,6 +65,36 @@ pub(in crate::cli::commands) struct PlaceArgs {
     debug: Option<bool>,
 }
 
+/// The repositories that the user names, in which records of runs are looked for.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cli::commands) enum NamedRepositories<'a> {
+    /// The verb has none.
+    Never,
+    /// Those of `--from`.
+    Flag(&'a [String]),
+    /// The arguments.
+    Arguments(&'a [String]),
+}
+
+impl<'a> NamedRepositories<'a> {
+    /// All of them. Empty if the user names none.
+    pub(super) const fn all(self) -> &'a [String] {
+        match self {
+            Self::Never => &[],
+            Self::Flag(all) | Self::Arguments(all) => all,
+        }
+    }
+
+    /// What the user can do if the definition does not say.
+    pub(super) const fn help(self) -> &'static str {
+        match self {
+            Self::Never => "name the image",
+            Self::Flag(_) => "name the repository with `--from`",
+            Self::Arguments(_) => "name the repository as an argument",
+        }
+    }
+}
+
 /// Parses the words after `verb`.
 pub(in crate::cli::commands) fn parse<A: Parser>(
     program: &str,
@@ -75,11 +107,11 @@ pub(in crate::cli::commands) fn parse<A: Parser>(
     A::from_arg_matches(&command.try_get_matches_from(words)?)
 }
 
-/// Runs `work`, with a log if the user wants one. Records of runs are looked for in the repositories `from`, or else in
-/// those of the definition.
+/// Runs `work`, with a log if the user wants one. Records of runs are looked for in the repositories that the user has `named`, or
+/// else in those of the definition.
 pub(in crate::cli::commands) fn run_verb(
     args: &PlaceArgs,
-    from: &[String],
+    named: NamedRepositories<'_>,
     environment: &Environment,
     screen: &mut Screen,
     work: impl AsyncFnOnce(Places<'_>, &mut Screen) -> Result<Exit, Diagnostics>,
@@ -89,7 +121,7 @@ pub(in crate::cli::commands) fn run_verb(
         Ok(log) => log,
         Err(problem) => return screen.diagnostics(&problem.into()),
     };
-    let exit = match in_runtime(args, from, environment, screen, work) {
+    let exit = match in_runtime(args, named, environment, screen, work) {
         Ok(exit) => exit,
         Err(problems) => screen.diagnostics(&problems),
     };
@@ -99,7 +131,7 @@ pub(in crate::cli::commands) fn run_verb(
 
 fn in_runtime(
     args: &PlaceArgs,
-    from: &[String],
+    named: NamedRepositories<'_>,
     environment: &Environment,
     screen: &mut Screen,
     work: impl AsyncFnOnce(Places<'_>, &mut Screen) -> Result<Exit, Diagnostics>,
@@ -124,16 +156,23 @@ fn in_runtime(
     } else {
         RegistrySecurity::Required
     };
+    let definition = OnceCell::new();
     let places = Places {
         registries: &registries,
         security,
         args,
-        from,
+        named,
+        definition: &definition,
         environment,
         clock,
         stop,
     };
-    runtime.block_on(work(places, screen))
+    let done = runtime.block_on(work(places, screen));
+    if let (Err(_), Some(Err(unreadable))) = (&done, definition.get()) {
+        // The problems name places in these files.
+        screen.set_sources(unreadable.sources.clone());
+    }
+    done
 }
 
 fn provider(environment: &Environment) -> Provider {

@@ -4,7 +4,7 @@ use clap::{CommandFactory as _, Parser};
 
 use super::find::RunChoice;
 use super::recover::{RecoveryVerb, recover};
-use super::session::{RecoveryArgs, parse, run_verb};
+use super::session::{NamedRepositories, RecoveryArgs, parse, run_verb};
 use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
 use crate::cli::usage;
@@ -58,7 +58,7 @@ pub(in crate::cli) fn untag(
     match parse::<UntagArgs>(program, "untag", words) {
         Ok(args) => run_verb(
             &args.shared.change.places,
-            &args.shared.change.from,
+            NamedRepositories::Flag(&args.shared.change.from),
             environment,
             screen,
             async |places, screen| recover(&verb, &args.shared, args.yes, &places, screen).await,
