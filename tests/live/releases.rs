@@ -580,3 +580,36 @@ fn the_releases_say_what_points_where(version: Version) {
     let none = site.rbake(&["releases", &format!("{}/site/none", site.address)]);
     assert!(none.stderr.contains("no run is recorded"), "{none}");
 }
+
+/// The runs of a machine are those of all its projects.
+#[test_case(&["promote", "--yes"]; "promote")]
+#[test_case(&["untag", "--yes"]; "untag")]
+#[ignore = "needs live peers"]
+fn a_held_run_of_another_project_is_not_meant(verb: &[&str]) {
+    let site = Site::new(V3);
+    let (run, old, _) = held(&site);
+    let commit = site.git(&["rev-parse", "--short=12", "HEAD"]);
+    let bake = format!(
+        "target \"default\" {{ tags = [\"{}/other/web:latest\"] }}\n",
+        site.address
+    );
+    let other = TestProject::new()
+        .file("docker-bake.hcl", bake)
+        .env("HOME", site.project.home().to_str().unwrap());
+    let output = other.rbake(verb);
+    assert_eq!(output.code, Some(2), "{output}");
+    assert!(output.stderr.contains(&run), "{output}");
+    assert!(output.stderr.contains("other/web"), "{output}");
+    assert_eq!(site.digest("site/web:latest"), old);
+    assert!(site.digest(&format!("site/web:sha-{commit}")).is_some());
+    // With its name, and where nothing is defined, it is found.
+    let nowhere = TestProject::new().env("HOME", site.project.home().to_str().unwrap());
+    for (project, words) in [
+        (&other, &[verb, &[&run], &["--dry-run"]].concat()),
+        (&nowhere, &[verb, &["--dry-run"]].concat()),
+    ] {
+        let output = project.rbake(words);
+        assert_eq!(output.code, Some(0), "{output}");
+        assert!(output.stderr.contains(&run), "{output}");
+    }
+}

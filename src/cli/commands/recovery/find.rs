@@ -215,9 +215,17 @@ impl Places<'_> {
     /// The only run that `choice` means: on this machine, or else in the repositories.
     async fn only(&self, choice: &RunChoice) -> Result<Record, Diagnostics> {
         let mut here = Vec::new();
+        let mut others = Vec::new();
+        // Without a definition, the user means any run of this machine.
+        let ours = self.repositories().ok();
+        let is_other = |journal: &Journal| {
+            let ours = ours.as_ref();
+            ours.is_some_and(|ours| !is_in(journal, ours))
+        };
         for found in self.on_this_machine().await {
             match &found.journal {
                 Ok(journal) if !(choice.is_meant)(journal) => {}
+                Ok(journal) if is_other(journal) => others.push(found.run),
                 Ok(_) => {
                     // It may not be held any more.
                     let record = self.reopen(&found.run).await?;
@@ -256,6 +264,12 @@ impl Places<'_> {
                 }
                 let problem = Diagnostic::error(Class::Usage, "publish::run", choice.none)
                     .note(self.looked_in(&self.repositories()?));
+                let problem = match others.first() {
+                    Some(other) => problem.note(format!(
+                        "run {other} has no tag in these repositories; name it if you mean it"
+                    )),
+                    None => problem,
+                };
                 Err(choice
                     .help
                     .into_iter()
@@ -406,6 +420,16 @@ fn several(choice: &RunChoice, runs: &[RunId]) -> Diagnostic {
     let names: Vec<&str> = runs.iter().map(RunId::as_str).collect();
     let message = format!("{}: {}", choice.several, names.join(", "));
     Diagnostic::error(Class::Usage, "publish::run", message).help("name the one that you mean")
+}
+
+/// Whether `journal` is of a run with a tag in one of `repositories`, or of a copy from there.
+fn is_in(journal: &Journal, repositories: &[ImageRepository]) -> bool {
+    let mut tags = journal.entries.keys();
+    let of_copy = match &journal.header.origin {
+        RunOrigin::Copy(sources) => sources.values().any(|from| repositories.contains(from)),
+        _ => false,
+    };
+    of_copy || tags.any(|tag| repositories.contains(tag.repository()))
 }
 
 /// Whether `journal` is of a run of the commit that begins with `digits`.
