@@ -413,6 +413,11 @@ fn leave(reason: &CancelReason) -> ! {
     process::exit(i32::from(Exit::for_stop(reason).code()))
 }
 
+/// Ends the process for the signal `number`.
+pub(super) fn leave_for(number: i32) -> ! {
+    leave(&CancelReason::Signal(number))
+}
+
 /// Returns the number of the first signal that asks for an end. For work that is ended by dropping it. Must be
 /// called in a runtime.
 pub(super) async fn first() -> i32 {

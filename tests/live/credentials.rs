@@ -6,9 +6,11 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
+use rustix::process::Signal;
+use test_case::test_case;
 
 use crate::support::bakers::{Baker, Bakers};
-use crate::support::interrupted::processes;
+use crate::support::interrupted::{Run, processes};
 use crate::support::peers;
 use crate::support::project::{CommandOutput, TestProject};
 use crate::support::registry::{FakeRegistry, Login};
@@ -96,7 +98,7 @@ fn a_run_that_is_stopped_also_ends_its_credential_helper() {
         std::thread::park_timeout(Duration::from_millis(20));
     }
     let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    rustix::process::kill_process(pid, Signal::INT).unwrap();
     let told = Instant::now();
     let status = child.wait().unwrap();
     assert!(
@@ -119,6 +121,49 @@ fn a_run_that_is_stopped_also_ends_its_credential_helper() {
             "the helper still runs: {text}"
         );
         std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+#[test_case(Signal::INT, &["digest"], 130; "digest, SIGINT")]
+#[test_case(Signal::TERM, &["releases"], 130; "releases, SIGTERM")]
+#[test_case(Signal::HUP, &["undo", "--yes", "--from"], 129; "undo, SIGHUP")]
+#[test_case(Signal::INT, &["prune", "images"], 130; "prune, SIGINT")]
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn a_verb_that_is_stopped_also_ends_its_credential_helper(
+    signal: Signal,
+    verb: &[&str],
+    code: i32,
+) {
+    let registry = FakeRegistry::start(Login::Token("t".to_owned()));
+    let mark = format!("7{}{code}{}", std::process::id(), verb[0].len());
+    let script = format!("sleep {mark} & sleep {mark}");
+    let project = TestProject::new()
+        .docker_config(r#"{"credsStore":"test"}"#)
+        .program_in_path("docker-credential-test", &format!("read key\n{script}"));
+    let image = match verb[0] {
+        "digest" => format!("{}/app:1", registry.host()),
+        _ => format!("{}/app", registry.host()),
+    };
+    let run = Run::start(&project.command(&[verb, &[&image]].concat()));
+    let waited = Instant::now();
+    while processes(&mark) < 2 {
+        assert!(
+            waited.elapsed() < Duration::from_secs(40),
+            "no helper was started"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    run.signal(signal);
+    let ended = run.ended(Duration::from_secs(20)).await;
+    assert_eq!(ended.status.code(), Some(code), "{ended:?}");
+    let waited = Instant::now();
+    while processes(&mark) > 0 {
+        assert!(
+            waited.elapsed() < Duration::from_secs(20),
+            "the helper still runs: {ended:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

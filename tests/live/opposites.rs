@@ -225,3 +225,19 @@ async fn a_run_that_was_promoted_meanwhile_is_not_taken_back() {
     assert_eq!(refused.code, Some(2), "{refused}");
     assert!(refused.stderr.contains("publish::complete"), "{refused}");
 }
+
+/// While it asks, it holds the journal of the run.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn a_question_can_be_interrupted() {
+    let place = Place::new().await;
+    let asking = place.project.verb(&["promote", &place.held.commit]);
+    let mut terminal = Terminal::start(&program(&asking), &asking);
+    terminal.wait_for("[y/N]");
+    let busy = place.run(place.here("untag"));
+    assert!(busy.stderr.contains("another process"), "{busy}");
+    terminal.type_in("\u{3}");
+    terminal.read_to_end();
+    let output = place.run(place.here("untag"));
+    assert_eq!(output.code, Some(0), "{output}");
+}

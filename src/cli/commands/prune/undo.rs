@@ -59,7 +59,7 @@ pub(in crate::cli::commands) async fn undo_prune(
             screen.diagnostics(&not_all(run, undo.impossible.len()).into())
         }));
     }
-    if let Err(exit) = confirmation.ask(screen)? {
+    if let Err(exit) = confirmation.ask(&places.interruption, screen)? {
         return Ok(Some(exit));
     }
     let restoring = undo.carry_out(deleter.repository(), &mut file, &watch);

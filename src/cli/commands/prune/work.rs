@@ -203,6 +203,7 @@ impl PruneJob<'_> {
             return screen.diagnostics(&failures::no_record().into());
         };
         let stop = CancellationToken::new();
+        self.places.interruption.leave_to_verb();
         let _signals = StopAtSignal::listen(&stop, &self.places.stop);
         let mut exit = Exit::Success;
         for one in planned {

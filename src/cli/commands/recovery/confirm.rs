@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 
+use super::interruption::Interruption;
 use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
 use crate::diag::{Class, Diagnostic};
@@ -22,12 +23,13 @@ impl Confirmation {
     /// The user must be asked, but there is no terminal.
     pub(in crate::cli::commands) fn ask(
         self,
+        interruption: &Interruption,
         screen: &mut Screen,
     ) -> Result<Result<(), Exit>, Diagnostic> {
         if self.dry_run {
             return Ok(Err(Exit::Success));
         }
-        if self.agreed || agreed_on_terminal(screen)? {
+        if self.agreed || interruption.asking(|| agreed_on_terminal(screen))? {
             return Ok(Ok(()));
         }
         screen.note("nothing was changed");

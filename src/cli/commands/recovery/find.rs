@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Parser as _;
 use tokio_util::sync::CancellationToken;
 
+use super::interruption::Interruption;
 use super::session::{NamedRepositories, PlaceArgs, cannot_look, failed};
 use crate::cli::args::BakeArgs;
 use crate::cli::commands::definition::{self, LoadedDefinition, Unreadable};
@@ -34,6 +35,8 @@ pub(in crate::cli::commands) struct Places<'a> {
     pub(super) definition: &'a OnceCell<Result<LoadedDefinition, Unreadable>>,
     pub(in crate::cli::commands) environment: &'a Environment,
     pub(in crate::cli::commands) clock: Clock,
+    /// What signals mean.
+    pub(in crate::cli::commands) interruption: Interruption,
     /// When it is cancelled, all requests fail at once.
     pub(in crate::cli::commands) stop: CancellationToken,
 }

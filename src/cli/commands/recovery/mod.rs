@@ -8,6 +8,7 @@ mod copied;
 mod copying;
 mod digest;
 pub(in crate::cli::commands) mod find;
+mod interruption;
 mod moves;
 mod promote;
 mod recover;

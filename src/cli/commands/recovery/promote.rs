@@ -123,7 +123,7 @@ async fn promote_run(
         dry_run: args.change.dry_run,
         agreed: args.yes || !planned.iter().any(moves::is_change),
     };
-    if let Err(exit) = confirmation.ask(screen)? {
+    if let Err(exit) = confirmation.ask(&places.interruption, screen)? {
         return Ok(exit);
     }
     places.check_unchanged(&held, &journal).await?;

@@ -102,7 +102,7 @@ pub(super) async fn recover(
         dry_run: args.change.dry_run,
         agreed: agreed || recovery.changes.is_empty(),
     };
-    if let Err(exit) = confirmation.ask(screen)? {
+    if let Err(exit) = confirmation.ask(&places.interruption, screen)? {
         return Ok(exit);
     }
     places.check_unchanged(publisher.record(), &journal).await?;

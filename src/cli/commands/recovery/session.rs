@@ -6,6 +6,7 @@ use clap::{Args, Parser};
 use tokio_util::sync::CancellationToken;
 
 use super::find::Places;
+use super::interruption::Interruption;
 use crate::cli::args;
 use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
@@ -136,7 +137,8 @@ fn in_runtime(
     screen: &mut Screen,
     work: impl AsyncFnOnce(Places<'_>, &mut Screen) -> Result<Exit, Diagnostics>,
 ) -> Result<Exit, Diagnostics> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()
         .map_err(|error| internal(&format!("cannot start the runtime: {error}")))?;
@@ -156,6 +158,7 @@ fn in_runtime(
     } else {
         RegistrySecurity::Required
     };
+    let interruption = Interruption::listen(&runtime, &stop);
     let definition = OnceCell::new();
     let places = Places {
         registries: &registries,
@@ -163,6 +166,7 @@ fn in_runtime(
         args,
         named,
         definition: &definition,
+        interruption: interruption.clone(),
         environment,
         clock,
         stop,
@@ -172,7 +176,15 @@ fn in_runtime(
         // The problems name places in these files.
         screen.set_sources(unreadable.sources.clone());
     }
-    done
+    match interruption.exit() {
+        Some(exit) => {
+            if let Err(problems) = done {
+                screen.diagnostics(&problems);
+            }
+            Ok(exit)
+        }
+        None => done,
+    }
 }
 
 fn provider(environment: &Environment) -> Provider {

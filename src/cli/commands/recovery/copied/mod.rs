@@ -72,7 +72,7 @@ pub(super) async fn copy(
         agreed: wish.confirmation.agreed || !planned.iter().any(is_change),
         ..wish.confirmation
     };
-    if let Err(exit) = confirmation.ask(screen)? {
+    if let Err(exit) = confirmation.ask(&places.interruption, screen)? {
         return Ok(exit);
     }
     sources.check_still_copyable(places).await?;
