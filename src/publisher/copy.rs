@@ -4,17 +4,21 @@
 //! that refers to it. Only when everything is there, the tags are set, as after any interrupted run: immutable ones first,
 //! mutable ones together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::try_join_all;
 
+use super::changes::is_refusal;
+use super::claims::{ImmutableClaim, RunSurvey};
 use super::image::recorded_revision;
 use super::{PlannedTag, PublishError, Publisher, Recovered, RecoveryWish, TagEnd, WholeImage};
 use crate::publish::class::TagClass;
-use crate::publish::journal::{EntryState, Journal, JournalEntry, RunOrigin, RunStatus};
+use crate::publish::journal::{
+    EntryState, Journal, JournalEntry, PublishedTag, RunOrigin, RunStatus,
+};
 use crate::publish::revision::CommitState;
 use crate::registry::{
-    CopyCounts, CopyProgress, Registries, RegistrySecurity, TagOrDigest, copy_image,
+    CopyCounts, CopyProgress, Registries, RegistryError, RegistrySecurity, TagOrDigest, copy_image,
 };
 use crate::types::{Digest, ImageRepository, ImageTag};
 
@@ -222,6 +226,86 @@ impl Publisher {
         }
     }
 
+    /// What runs do in the repositories of a copy, before it sets immutable tags there. Nothing for other runs.
+    pub(super) async fn survey_copies(
+        &self,
+        security: RegistrySecurity,
+    ) -> Result<BTreeMap<ImageRepository, RunSurvey>, PublishError> {
+        let mut surveys = BTreeMap::new();
+        for (tag, _) in self.copied_immutable() {
+            let name = tag.repository();
+            if surveys.contains_key(name) {
+                continue;
+            }
+            match self.survey(&self.repository(name, security)).await {
+                Ok(survey) => {
+                    surveys.insert(name.clone(), survey);
+                }
+                Err(error) => unseen(error)?,
+            }
+        }
+        Ok(surveys)
+    }
+
+    /// Checks, after the immutable tags of a copy were set, that they point to its images. A tag that another run has set
+    /// at the same time goes to the image of the run to which it [belongs](Self::claim_of).
+    ///
+    /// # Errors
+    /// [`PublishError::ImmutableTaken`] if a tag points to another image. The record says so.
+    pub(super) async fn check_copied(
+        &self,
+        surveys: &mut BTreeMap<ImageRepository, RunSurvey>,
+        security: RegistrySecurity,
+    ) -> Result<(), PublishError> {
+        let mut looks = BTreeMap::new();
+        for (name, survey) in surveys {
+            match self
+                .concurrent(&self.repository(name, security), survey)
+                .await
+            {
+                Ok(runs) => {
+                    looks.insert(name.clone(), runs);
+                }
+                Err(error) => unseen(error)?,
+            }
+        }
+        let mut taken = None;
+        for (tag, entry) in self.copied_immutable() {
+            let repository = self.repository(tag.repository(), security);
+            let mut now = Self::digest_now(&repository, tag.tag()).await?;
+            let runs = looks.get(tag.repository());
+            let claim = runs.and_then(|runs| self.claim_of(runs, &tag, &entry.to));
+            if let Some(ImmutableClaim { right, wrong }) = claim
+                && entry.state == EntryState::Done
+                && now.as_ref() == Some(&wrong)
+            {
+                self.change(&repository, &tag, Some(&wrong), Some(&right))
+                    .await?;
+                now = Self::digest_now(&repository, tag.tag()).await?;
+            }
+            if now.as_ref() != Some(&entry.to) {
+                self.record.marked(&tag, EntryState::Kept).await?;
+                taken = Some(tag);
+            }
+        }
+        match taken {
+            Some(tag) => Err(PublishError::ImmutableTaken {
+                tag: tag.familiar(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The immutable tags of a run that copies images.
+    fn copied_immutable(&self) -> Vec<(PublishedTag, JournalEntry)> {
+        let journal = self.record.journal();
+        let journal = journal.filter(|journal| matches!(journal.header.origin, RunOrigin::Copy(_)));
+        let entries = journal.into_iter().flat_map(|journal| journal.entries);
+        entries
+            .filter(|(_, entry)| entry.class == TagClass::Immutable)
+            .collect()
+    }
+
     /// Copies images one after the other: each copy transfers several blobs at once. Then checks that nothing is left to copy.
     async fn copy_contents(
         &self,
@@ -257,6 +341,15 @@ impl Publisher {
         }
         Ok(all)
     }
+}
+
+/// Some registries do not list tags, or need another right for it. Then other runs are not seen.
+fn unseen(error: RegistryError) -> Result<(), RegistryError> {
+    if error.fault.is_denial() || is_refusal(&error) {
+        tracing::debug!(fault = %error.fault, "other runs are not seen");
+        return Ok(());
+    }
+    Err(error)
 }
 
 /// The images of a run, each once.

@@ -61,6 +61,12 @@ pub(crate) enum PublishError {
         /// The promotion or rollback.
         by: RunId,
     },
+    /// An immutable tag that was to be set points to another image, which somebody else has set at the same time.
+    #[error("`{tag}` is immutable, and somebody else has set it at the same time")]
+    ImmutableTaken {
+        /// The tag.
+        tag: String,
+    },
     /// Other runs move the same tags so often that no end was found.
     #[error("other runs keep moving the tags of `{repository}`")]
     Contended {
@@ -89,6 +95,9 @@ impl PublishError {
         match self {
             Self::Untag(error) => error.help(),
             Self::TakenBack(_) => Some("build again"),
+            Self::ImmutableTaken { .. } => Some(
+                "the other tags of this copy are taken back; name another tag: `--to REPOSITORY:TAG`",
+            ),
             Self::BeingMoved { .. } => Some(
                 "wait until the other run has ended; `rbake resume` ends one that was killed, and `rbake promote` again records one that has ended",
             ),

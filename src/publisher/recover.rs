@@ -129,7 +129,25 @@ impl Publisher {
     }
 
     /// Carries out `recovery`. It can be interrupted at any time, and planned again.
+    ///
+    /// # Errors
+    /// If an immutable tag of a copy belongs to another image, what the run has done is taken back first.
     pub(crate) async fn recover(
+        &self,
+        recovery: &Recovery,
+        security: RegistrySecurity,
+    ) -> Result<Recovered, PublishError> {
+        let carried_out = self.carry_out(recovery, security).await;
+        if matches!(carried_out, Err(PublishError::ImmutableTaken { .. })) {
+            let planned = self.plan_recovery(RecoveryWish::Undo, security).await?;
+            if let Some(back) = planned {
+                self.carry_out(&back, security).await?;
+            }
+        }
+        carried_out
+    }
+
+    async fn carry_out(
         &self,
         recovery: &Recovery,
         security: RegistrySecurity,
@@ -139,6 +157,12 @@ impl Publisher {
             RecoveryDirection::Back => (EntryState::Undone, RunStatus::Undone),
         };
         self.begin(recovery.direction, security).await?;
+        let is_forward = recovery.direction == RecoveryDirection::Forward;
+        let mut surveys = if is_forward {
+            self.survey_copies(security).await?
+        } else {
+            BTreeMap::new()
+        };
         for tag in &recovery.reached {
             self.record.marked(tag, made).await?;
         }
@@ -176,8 +200,11 @@ impl Publisher {
                     Some(now) => recovered.elsewhere.push((change.tag.clone(), now)),
                 }
             }
+            if is_forward && class == TagClass::Immutable {
+                self.check_copied(&mut surveys, security).await?;
+            }
         }
-        if recovery.direction == RecoveryDirection::Forward {
+        if is_forward {
             self.repair_after(&mut recovered, security).await?;
         }
         self.record.reached(ended).await?;

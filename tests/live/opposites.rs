@@ -241,3 +241,59 @@ async fn a_question_can_be_interrupted() {
     let output = place.run(place.here("untag"));
     assert_eq!(output.code, Some(0), "{output}");
 }
+
+/// A copy of another image to the same immutable tag, and another program that sets the tag.
+#[test_case(Stage::Before, false; "another copy")]
+#[test_case(Stage::After, true; "another program")]
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn of_two_copies_to_one_immutable_tag_one_fails(stage: Stage, by_program: bool) {
+    let place = Place::new().await;
+    let images = place
+        .both("latest")
+        .await
+        .into_iter()
+        .zip(place.both(&place.held.commit).await);
+    let (first, second) = images
+        .map(|(one, two)| (one.unwrap(), two.unwrap()))
+        .next()
+        .unwrap();
+    let source = format!("{}/{}", place.proxy.address(), place.project.images()[0]);
+    let target = format!("{}/copies/a:v1", place.proxy.address());
+    let copy = |digest: &str, target: &str| {
+        let image = format!("{source}@{digest}");
+        let words = ["promote", &image, "--to", target, "--yes"];
+        let mut command = place.project.verb(&words);
+        command.env("RBAKE_IMMUTABLE_TAGS", "v*");
+        command
+    };
+    let gate = Gate::new(stage, 0, |request| request.sets("v1"));
+    place.proxy.set_hook(Some(gate.hook()));
+    let slow = Run::start(&copy(&first, &target));
+    gate.reached().await;
+    let contents = place.registry.contents();
+    if by_program {
+        let output = place.run(copy(&second, &target.replace(":v1", ":w")));
+        assert_eq!(output.code, Some(0), "{output}");
+        contents.set("copies/a", "w", "v1").await;
+    } else {
+        let output = place.run(copy(&second, &target));
+        assert_eq!(output.code, Some(5), "{output}");
+        assert!(output.stderr.contains("is immutable"), "{output}");
+    }
+    gate.release(Verdict::Pass);
+    let ended = slow.ended(LONG).await;
+    let (code, right) = if by_program { (5, second) } else { (0, first) };
+    assert_eq!(ended.status.code(), Some(code), "{ended:?}");
+    assert_eq!(
+        contents.digest("copies/a", "v1").await,
+        Some(right),
+        "{ended:?}"
+    );
+    let open = place.run(
+        place
+            .project
+            .verb(&["resume", "--from", &target.replace(":v1", "")]),
+    );
+    assert!(open.stderr.contains("no run was interrupted"), "{open}");
+}

@@ -205,7 +205,9 @@ pub(super) fn failed(run: &RunId, error: &PublishError) -> Diagnostic {
         None => problem,
     };
     match error {
-        PublishError::TakenBack(_) | PublishError::BeingMoved { .. } => problem,
+        PublishError::TakenBack(_)
+        | PublishError::BeingMoved { .. }
+        | PublishError::ImmutableTaken { .. } => problem,
         PublishError::Missing { .. } => {
             problem.help("it was deleted; `rbake releases` lists other runs")
         }

@@ -266,5 +266,6 @@ fn show_done(publisher: &Publisher, copied: &CopiedImages, screen: &mut Screen) 
 
 fn cannot_copy(error: &PublishError) -> Diagnostic {
     let message = format!("the images cannot be copied: {}", in_one_line(error));
-    Diagnostic::error(Class::Publish, "publish::failed", message)
+    let problem = Diagnostic::error(Class::Publish, "publish::failed", message);
+    error.help().into_iter().fold(problem, Diagnostic::help)
 }
