@@ -17,7 +17,7 @@
 //! first, or else began first. Both look at the other's record after their own write, so whichever looks last repairs.
 //!
 //! A run is either promoted, or taken back: a promotion looks at the record of the held run after its own claim, and a command
-//! that takes the held run back looks for promotions after it has written that into the record. Whoever sees the other gives up,
+//! that takes the held run back looks for promotions after it has written that into the record. The one that sees the other gives up,
 //! and at least one of the two does. A rollback and an undo of the run to which it goes do the same.
 //!
 //! To survey a repository, a run reads only the newest ended run: it names the oldest one that had not ended.
