@@ -33,6 +33,8 @@ const NEWEST_API: (usize, usize) = (1, 53);
 const OLDEST_API: (usize, usize) = (1, 41);
 /// The most time that the Engine may take to answer the ping.
 const GREETING_LIMIT: Duration = Duration::from_secs(10);
+/// The same if it is reached with ssh, which gives up a connection after 30 s, as docker wants it.
+const SSH_GREETING_LIMIT: Duration = Duration::from_secs(40);
 /// The most time that the Engine may take to answer a query.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// The most time that an action may take, except a load.
@@ -211,12 +213,16 @@ pub struct LoadedImages {
 impl Docker {
     /// Checks that a Docker Engine answers at `host`, and chooses the newest API version that both sides know.
     pub async fn connect(host: &DockerHost) -> Result<Self, DockerError> {
-        let version = match tokio::time::timeout(GREETING_LIMIT, greet(host)).await {
+        let limit = match host {
+            DockerHost::Ssh(_) => SSH_GREETING_LIMIT,
+            DockerHost::Unix(_) | DockerHost::Tcp { .. } => GREETING_LIMIT,
+        };
+        let version = match tokio::time::timeout(limit, greet(host)).await {
             Ok(version) => version?,
             Err(_) => {
                 return Err(DockerError::Timeout {
                     host: host.to_string(),
-                    after: GREETING_LIMIT,
+                    after: limit,
                 });
             }
         };
