@@ -47,14 +47,7 @@ impl Place {
 
     /// Where `tag` of both images points.
     async fn both(&self, tag: &str) -> [Option<String>; 2] {
-        let contents = self.registry.contents();
-        let [first, second] = self.project.images() else {
-            panic!("two images");
-        };
-        [
-            contents.digest(first, tag).await,
-            contents.digest(second, tag).await,
-        ]
+        self.project.both(&self.registry.contents(), tag).await
     }
 }
 

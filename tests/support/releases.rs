@@ -178,6 +178,17 @@ impl ReleaseProject {
         self.project.read(&command.output().unwrap())
     }
 
+    /// Where `tag` of the images points, if there are two.
+    pub(crate) async fn both(&self, contents: &RegistryContents, tag: &str) -> [Option<String>; 2] {
+        let [first, second] = self.images() else {
+            panic!("two images");
+        };
+        [
+            contents.digest(first, tag).await,
+            contents.digest(second, tag).await,
+        ]
+    }
+
     /// The repositories, without the host.
     pub(crate) fn images(&self) -> &[String] {
         &self.images
