@@ -22,7 +22,7 @@ fi
 
 cd -- "$REPO_DIR"
 DIST=$REPO_DIR/target/dist
-# The largest size of a static program, in bytes. With the client of Kubernetes and the evaluator of policies, it has 33.9 MiB.
+# The largest size of a static program, in bytes. With the client of Kubernetes and the evaluator of policies, it has 24.8 MiB for linux-amd64.
 SIZE_LIMIT=$((36 * 1024 * 1024))
 
 version() { sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml; }
