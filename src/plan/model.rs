@@ -207,6 +207,18 @@ impl Plan {
 }
 
 impl PlannedTarget {
+    /// The value of the build argument `name`, if it is given.
+    pub(crate) fn argument(&self, name: &str) -> Option<String> {
+        let value = self.attributes.args.get(name)?;
+        Some(value.value.to_string())
+    }
+
+    /// The stage that is built. `None` for the last one.
+    pub(crate) fn stage(&self) -> Option<&str> {
+        let stage = self.attributes.stage.as_ref();
+        stage.map(|stage| stage.value.as_ref())
+    }
+
     /// Whether the frontend is asked something instead of to build.
     pub(crate) fn is_called(&self) -> bool {
         self.build().call.is_some()

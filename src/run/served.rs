@@ -26,8 +26,7 @@ pub(super) fn check(
     cwd: &Path,
 ) -> Result<TargetPlaces, Diagnostics> {
     let mut problems = Diagnostics::default();
-    let stage = target.attributes.stage.as_ref();
-    let stage = stage.map(|stage| stage.value.as_ref());
+    let stage = target.stage();
     let mut reads_context = true;
     match dockerfile(&places) {
         Ok(Some((shown, text))) => {
@@ -44,9 +43,12 @@ pub(super) fn check(
             }
             let lossy = String::from_utf8_lossy(&text);
             places.images = images(&lossy, stage, target, &places);
-            let reads = sources::of_stage(&lossy, stage);
+            let value = |name: &str| target.argument(name);
+            let reads = sources::of_stage(&lossy, stage, &value);
             reads_context = !matches!(reads, Sources::Paths(paths) if paths.is_empty());
-            problems.0.extend(unsendable(&text, stage, &shown, &places));
+            problems
+                .0
+                .extend(unsendable(&text, target, &shown, &places));
         }
         Ok(None) => {}
         Err(why) => problems.push(unusable(&places, &why, target, cwd)),
@@ -85,9 +87,8 @@ fn images(
     target: &PlannedTarget,
     places: &TargetPlaces,
 ) -> Vec<Reference> {
-    let arguments = &target.attributes.args;
-    let value = |name: &str| arguments.get(name).map(|value| value.value.to_string());
-    let names = sources::images(text, stage, value).into_iter();
+    let value = |name: &str| target.argument(name);
+    let names = sources::images(text, stage, &value).into_iter();
     let names = names.filter(|name| !places.named.contains_key(name));
     names.filter_map(|name| name.parse().ok()).collect()
 }
@@ -147,7 +148,7 @@ fn unusable(
 /// Returns the errors for sources that the daemon cannot ask for.
 fn unsendable(
     text: &[u8],
-    stage: Option<&str>,
+    target: &PlannedTarget,
     shown: &str,
     places: &TargetPlaces,
 ) -> Vec<Diagnostic> {
@@ -165,7 +166,8 @@ fn unsendable(
         Diagnostic::error(Class::Definition, "run::copy-source", message)
             .help("write `?` in place of each such character, copy the directory it is in, or rename the file")
     };
-    sources::unsendable(text, stage, is_served)
+    let value = |name: &str| target.argument(name);
+    sources::unsendable(text, target.stage(), &value, is_served)
         .into_iter()
         .map(told)
         .collect()

@@ -66,21 +66,22 @@ pub(super) fn is_simple(ready: &Ready) -> bool {
 }
 
 async fn reader(ready: &Ready) -> Reader {
-    let attributes = &ready.planned.attributes;
+    let planned = &ready.planned;
+    let arguments = |name: &str| planned.argument(name);
     let text = dockerfile_text(&ready.places.dockerfile).await;
-    let stage = attributes.stage.as_ref();
-    let paths = text.as_deref().and_then(|text| {
-        match sources::of_stage(text, stage.map(|stage| stage.value.as_ref())) {
-            Sources::Paths(paths) => Some(Some(paths)),
-            Sources::Unknown => None,
-        }
+    let sources = text
+        .as_deref()
+        .map(|text| sources::of_stage(text, planned.stage(), &arguments));
+    let paths = sources.and_then(|sources| match sources {
+        Sources::Paths(paths) => Some(Some(paths)),
+        Sources::Unknown => None,
     });
-    let has_syntax = text.as_deref().is_some_and(sources::has_syntax);
+    let has_syntax = text.as_deref().and_then(sources::syntax).is_some();
     Reader {
-        name: ready.planned.name.clone(),
+        name: planned.name.clone(),
         paths,
         has_base_image: !ready.places.images.is_empty(),
-        has_frontend_image: has_syntax || attributes.args.get("BUILDKIT_SYNTAX").is_some(),
+        has_frontend_image: has_syntax || planned.argument("BUILDKIT_SYNTAX").is_some(),
     }
 }
 

@@ -16,28 +16,43 @@ impl ReadFilter<'_> {
     /// Names the filter of the main context: the paths that the target's stage reads, and the ignore file. If the
     /// paths are unknown, the group is only for this target.
     pub(super) fn of_context(&self, ignore_file: String) -> String {
-        let mut parts = self.paths(sources::of_stage);
+        let arguments = |name: &str| self.target.argument(name);
+        let predict = |text: &str, stage: Option<&str>| sources::of_stage(text, stage, &arguments);
+        let mut parts = self.paths(predict);
         parts.push(ignore_file);
         hashed(&parts)
     }
 
     /// Names the filter of the context `name`, whose ignore file is in its own directory.
     pub(super) fn of_named(&self, name: &str) -> String {
-        let mut parts = self.paths(|text, stage| sources::of_named(text, stage, name));
+        let arguments = |name: &str| self.target.argument(name);
+        let mut parts = self.paths(|text, stage| sources::of_named(text, stage, &arguments, name));
         parts.push(name.to_owned());
         hashed(&parts)
     }
 
     fn paths(&self, predict: impl Fn(&str, Option<&str>) -> Sources) -> Vec<String> {
-        let stage = self.target.attributes.stage.as_ref();
-        let stage = stage.map(|stage| stage.value.as_ref());
-        match self
-            .text
-            .map_or(Sources::Unknown, |text| predict(text, stage))
-        {
-            Sources::Paths(paths) => paths.into_iter().collect(),
+        let stage = self.target.stage();
+        let predicted = self.text.map(|text| predict(text, stage));
+        match predicted.unwrap_or(Sources::Unknown) {
+            Sources::Paths(paths) => {
+                let mut parts: Vec<String> = paths.into_iter().collect();
+                if parts.iter().any(|path| sources::has_variables(path)) {
+                    parts.extend(self.values());
+                }
+                parts
+            }
             Sources::Unknown => vec![self.target.name.to_string()],
         }
+    }
+
+    /// What the variables depend on of which the value is not known here: with the same, they have the same values.
+    fn values(&self) -> Vec<String> {
+        let arguments = self.target.attributes.args.iter();
+        let arguments = arguments.map(|(name, value)| format!("{name}={}", value.value));
+        let platforms = self.target.platforms.iter().map(ToString::to_string);
+        let stage = self.target.stage().map(str::to_owned);
+        arguments.chain(platforms).chain(stage).collect()
     }
 }
 

@@ -12,7 +12,8 @@ const PATHS_LIMIT: usize = 500;
 /// would put targets together that have nothing else in common.
 const NEGLIGIBLE: usize = 64;
 
-/// The paths of a directory that a target reads. They may have wildcards. `None` for all files.
+/// The paths of a directory that a target reads. They may have wildcards, and variables if only the Dockerfile was
+/// read. `None` for all files.
 pub(super) type Paths = Option<BTreeSet<String>>;
 
 /// Divides the readers, by their index in `reads`, into groups that read parts of `dir` in common, if sending these parts to
@@ -64,10 +65,11 @@ fn readers(reads: &[Paths]) -> BTreeMap<String, BTreeSet<usize>> {
     readers
 }
 
-/// The part of `path` without wildcards: it, or the directory in which the first wildcard is. Clean and relative.
+/// The part of `path` without wildcards and variables: it, or the directory in which the first of them is. Clean and relative.
 fn fixed(path: &str) -> String {
     let parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
-    let parts = parts.take_while(|part| !part.contains(['*', '?', '[', '\\']) && *part != "..");
+    let parts =
+        parts.take_while(|part| !part.contains(['*', '?', '[', '\\', '$']) && *part != "..");
     parts.collect::<Vec<_>>().join("/")
 }
 
@@ -200,6 +202,7 @@ mod tests {
     fn paths_end_before_their_wildcards() {
         assert_eq!(found(&[&["c/*/f"], &["c/e"]]), [[0, 1]]);
         assert_eq!(fixed("a/b?/c"), "a");
+        assert_eq!(fixed("a/b-$X/c"), "a");
         assert_eq!(fixed("/../x"), "");
         assert_eq!(above("a/b").collect::<Vec<_>>(), ["a/b", "a", ""]);
     }

@@ -5,9 +5,16 @@
 //! filters. The prediction is good enough to group targets by their filters. A wrong one costs a transfer, but
 //! never makes a wrong build.
 
+mod instructions;
+mod variables;
+
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::golang::path;
+use instructions::{flags, instructions};
+use variables::Variables;
+pub(crate) use variables::{Arguments, has_variables};
 
 /// What a stage, including the stages that it is made from, reads from the context.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,6 +40,8 @@ struct Stage {
     uses: BTreeSet<String>,
     /// Whether it has a `RUN` instruction.
     runs: bool,
+    /// The variables at its end.
+    variables: Variables,
 }
 
 /// A path that an instruction reads.
@@ -44,17 +53,27 @@ struct Read {
     line: usize,
 }
 
-/// Returns what building the stage `target` of `dockerfile`, or the last stage for `None`, reads from the context.
-pub(crate) fn of_stage(dockerfile: &str, target: Option<&str>) -> Sources {
-    let reads = reads_of_stage(dockerfile, target);
+/// Returns what building the stage `target` of `dockerfile`, or the last stage for `None`, reads from the context. `arguments` are
+/// the build arguments. A variable that is not known stays in its path as it is.
+pub(crate) fn of_stage(
+    dockerfile: &str,
+    target: Option<&str>,
+    arguments: Arguments<'_>,
+) -> Sources {
+    let reads = reads_of_stage(dockerfile, target, arguments);
     reads.map_or(Sources::Unknown, |reads| paths_of(&reads, None))
 }
 
 /// Returns what building the stage `target` of `dockerfile`, or the last stage for `None`, reads from the context named
-/// `name`. The name may have capitals.
-pub(crate) fn of_named(dockerfile: &str, target: Option<&str>, name: &str) -> Sources {
+/// `name`, like [`of_stage`]. The name may have capitals.
+pub(crate) fn of_named(
+    dockerfile: &str,
+    target: Option<&str>,
+    arguments: Arguments<'_>,
+    name: &str,
+) -> Sources {
     let name = name.to_ascii_lowercase();
-    let stages = stages(dockerfile);
+    let stages = stages(dockerfile, arguments);
     let Some(reached) = reached(&stages, target) else {
         return Sources::Unknown;
     };
@@ -77,12 +96,32 @@ fn paths_of(reads: &BTreeSet<Read>, source: Option<&str>) -> Sources {
     Sources::Paths(paths)
 }
 
-/// Whether the Dockerfile names a frontend (`# syntax=`), which is an image.
-pub(crate) fn has_syntax(dockerfile: &str) -> bool {
-    let comments = dockerfile.lines().map(str::trim_start);
-    let comments = comments.map_while(|line| line.strip_prefix('#'));
-    let mut keys = comments.map_while(|line| Some(line.split_once('=')?.0.trim()));
-    keys.any(|key| key.eq_ignore_ascii_case("syntax"))
+/// The frontend that the Dockerfile names (`# syntax=`), which is an image. `None` if it names none.
+///
+/// As in BuildKit (`parser.DetectSyntax`), comments may also begin with `//`, and a file in JSON names it as `syntax`.
+pub(crate) fn syntax(dockerfile: &str) -> Option<Cow<'_, str>> {
+    let text = dockerfile.trim_start_matches('\u{feff}');
+    let text = match text.strip_prefix("#!") {
+        Some(_) => text.split_once('\n')?.1,
+        None => text,
+    };
+    let commented = ["#", "//"].iter().find_map(|comment| {
+        let comments = text.lines().map(str::trim_start);
+        let comments = comments.map_while(|line| line.strip_prefix(comment));
+        let mut directives = comments.map_while(|line| line.split_once('='));
+        let (_, value) = directives.find(|(key, _)| key.trim().eq_ignore_ascii_case("syntax"))?;
+        value.split_whitespace().next().map(Cow::Borrowed)
+    });
+    commented.or_else(|| {
+        let file: JsonFrontend = serde_json::from_str(text).ok()?;
+        file.syntax.map(Cow::Owned)
+    })
+}
+
+/// A file in JSON that only a frontend understands.
+#[derive(serde::Deserialize)]
+struct JsonFrontend {
+    syntax: Option<String>,
 }
 
 /// Returns the paths that the daemon cannot ask for, with the line numbers of their instructions. gRPC headers
@@ -94,12 +133,13 @@ pub(crate) fn has_syntax(dockerfile: &str) -> bool {
 pub(crate) fn unsendable(
     dockerfile: &[u8],
     target: Option<&str>,
+    arguments: Arguments<'_>,
     is_served: impl Fn(Option<&str>) -> bool,
 ) -> Vec<(String, usize)> {
     let text = String::from_utf8_lossy(dockerfile);
-    let mut reads = reads_of_stage(&text, target).unwrap_or_default();
+    let mut reads = reads_of_stage(&text, target, arguments).unwrap_or_default();
     reads.retain(|read| is_served(read.from.as_deref()));
-    let is_text = matches!(text, std::borrow::Cow::Borrowed(_));
+    let is_text = matches!(text, Cow::Borrowed(_));
     let encoded: BTreeSet<Option<String>> = reads
         .iter()
         .filter(|read| !read.path.is_ascii())
@@ -117,69 +157,32 @@ pub(crate) fn unsendable(
 }
 
 /// Returns what the stage `target` reads, or `None` if there is no such stage.
-fn reads_of_stage(dockerfile: &str, target: Option<&str>) -> Option<BTreeSet<Read>> {
-    let stages = stages(dockerfile);
+fn reads_of_stage(
+    dockerfile: &str,
+    target: Option<&str>,
+    arguments: Arguments<'_>,
+) -> Option<BTreeSet<Read>> {
+    let stages = stages(dockerfile, arguments);
     let reached = reached(&stages, target)?;
     let reads = reached.iter().flat_map(|stage| stage.reads.iter().cloned());
     Some(reads.collect())
 }
 
 /// Returns the images that the stage `target` of `dockerfile`, or the last stage for `None`, is made from, if
-/// their names can be known. `arguments` returns the values that replace the defaults of `ARG`.
+/// their names can be known. `arguments` are the build arguments.
 pub(crate) fn images(
     dockerfile: &str,
     target: Option<&str>,
-    arguments: impl Fn(&str) -> Option<String>,
+    arguments: Arguments<'_>,
 ) -> BTreeSet<String> {
-    let stages = stages(dockerfile);
+    let stages = stages(dockerfile, arguments);
     let index = numbered(&stages);
-    let defaults = defaults(dockerfile);
-    let value = |name: &str| arguments(name).or_else(|| defaults.get(name).cloned());
     let reached = reached(&stages, target).unwrap_or_default();
     let used = reached.iter().flat_map(|stage| &stage.uses);
     // `scratch` is not an image.
-    let used = used.filter(|name| *name != "scratch");
+    let used = used.filter(|name| *name != "scratch" && !has_variables(name));
     let used = used.filter(|name| !index.contains_key(&name.to_ascii_lowercase()));
-    used.filter_map(|name| expanded(name, &value)).collect()
-}
-
-/// Returns the default values of the `ARG`s before the first `FROM`.
-fn defaults(dockerfile: &str) -> BTreeMap<String, String> {
-    let of_arg = |instruction: &str| {
-        let (keyword, rest) = instruction.split_once(char::is_whitespace)?;
-        keyword.eq_ignore_ascii_case("ARG").then(|| rest.to_owned())
-    };
-    let before = instructions(dockerfile).into_iter();
-    let arguments = before.map_while(|(_, instruction)| of_arg(&instruction));
-    let mut defaults = BTreeMap::new();
-    for argument in arguments {
-        for word in argument.split_whitespace() {
-            if let Some((name, value)) = word.split_once('=') {
-                defaults.insert(name.to_owned(), value.trim_matches(['"', '\'']).to_owned());
-            }
-        }
-    }
-    defaults
-}
-
-/// Returns `text` with `$NAME` and `${NAME}` replaced. `None` if a value is unknown or another form of expansion
-/// is used.
-fn expanded(text: &str, value: &impl Fn(&str) -> Option<String>) -> Option<String> {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('$') {
-        out.push_str(before);
-        let (name, after) = if let Some(inner) = after.strip_prefix('{') {
-            inner.split_once('}')?
-        } else {
-            let of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            after.split_at(after.find(|c| !of_name(c)).unwrap_or(after.len()))
-        };
-        out.push_str(&value(name)?);
-        rest = after;
-    }
-    out.push_str(rest);
-    Some(out)
+    used.cloned().collect()
 }
 
 /// Returns the index of each stage by its name and by its number as text.
@@ -231,48 +234,40 @@ fn reached<'a>(stages: &'a [Stage], target: Option<&str>) -> Option<Vec<&'a Stag
 /// Whether the stage `target` of `dockerfile` itself, or the last stage for `None`, has a `RUN` instruction. `None` if
 /// there is no such stage.
 pub(crate) fn has_run(dockerfile: &str, target: Option<&str>) -> Option<bool> {
-    let stages = stages(dockerfile);
+    let stages = stages(dockerfile, &|_| None);
     let at = index_of(&stages, target)?;
     stages.get(at).map(|stage| stage.runs)
 }
 
 /// Returns the names of the stages of `dockerfile`, in lower case.
 pub(crate) fn stage_names(dockerfile: &str) -> Vec<String> {
-    let stages = stages(dockerfile).into_iter();
+    let stages = stages(dockerfile, &|_| None).into_iter();
     stages.filter_map(|stage| stage.name).collect()
 }
 
-/// Reads the stages of a Dockerfile. Instructions before the first `FROM` are skipped.
-fn stages(dockerfile: &str) -> Vec<Stage> {
+/// Reads the stages of a Dockerfile.
+fn stages(dockerfile: &str, arguments: Arguments<'_>) -> Vec<Stage> {
     let mut stages: Vec<Stage> = Vec::new();
+    let mut global = Variables::default();
     for (line, instruction) in instructions(dockerfile) {
         let (keyword, rest) = instruction
             .split_once(char::is_whitespace)
             .unwrap_or((&instruction, ""));
         let keyword = keyword.to_ascii_uppercase();
         if keyword == "FROM" {
-            let mut words = rest
-                .split_whitespace()
-                .filter(|word| !word.starts_with("--"));
-            let base = words.next().unwrap_or_default().to_owned();
-            let name = match words.next() {
-                Some(word) if word.eq_ignore_ascii_case("as") => {
-                    words.next().map(str::to_ascii_lowercase)
-                }
-                _ => None,
-            };
-            stages.push(Stage {
-                name,
-                uses: BTreeSet::from([base.clone()]),
-                base,
-                ..Stage::default()
-            });
+            let stage = from(rest, &global, &stages);
+            stages.push(stage);
             continue;
         }
         let Some(stage) = stages.last_mut() else {
+            if keyword == "ARG" {
+                global.declare(rest, arguments, &Variables::default());
+            }
             continue;
         };
         match keyword.as_str() {
+            "ARG" => stage.variables.declare(rest, arguments, &global),
+            "ENV" => stage.variables.set(rest),
             "COPY" | "ADD" => copy(rest, line, stage),
             "RUN" => {
                 stage.runs = true;
@@ -282,6 +277,27 @@ fn stages(dockerfile: &str) -> Vec<Stage> {
         }
     }
     stages
+}
+
+/// The stage that begins with `FROM` and the words `rest`, after `earlier` ones.
+fn from(rest: &str, global: &Variables, earlier: &[Stage]) -> Stage {
+    let mut words = rest
+        .split_whitespace()
+        .filter(|word| !word.starts_with("--"));
+    let base = global.expanded(words.next().unwrap_or_default());
+    let name = match words.next() {
+        Some(word) if word.eq_ignore_ascii_case("as") => words.next().map(str::to_ascii_lowercase),
+        _ => None,
+    };
+    let parent = numbered(earlier).get(&base.to_ascii_lowercase()).copied();
+    let parent = parent.and_then(|parent| earlier.get(parent));
+    Stage {
+        name,
+        uses: BTreeSet::from([base.clone()]),
+        base,
+        variables: parent.map_or_else(Variables::default, |parent| parent.variables.clone()),
+        ..Stage::default()
+    }
 }
 
 /// Adds the sources of a `COPY` or `ADD`. The last word is the destination; addresses and here-documents are not
@@ -297,8 +313,11 @@ fn copy(rest: &str, line: usize, stage: &mut Stage) {
     };
     words.pop();
     let remote = |word: &String| word.contains("://") || word.starts_with("<<");
-    let words = words.into_iter().filter(|word| !remote(word));
-    stage.reads.extend(words.map(|path| Read {
+    let words = words
+        .into_iter()
+        .map(|word| stage.variables.expanded(&word));
+    let words: Vec<String> = words.filter(|word| !remote(word)).collect();
+    stage.reads.extend(words.into_iter().map(|path| Read {
         from: from.clone(),
         path,
         line,
@@ -316,7 +335,8 @@ fn mounts(rest: &str, line: usize, stage: &mut Stage) {
             .map(|field| field.split_once('=').unwrap_or((field, "")))
             .collect();
         let from = fields.get("from");
-        stage.uses.extend(from.map(ToString::to_string));
+        let from = from.map(|from| stage.variables.expanded(from));
+        stage.uses.extend(from.clone());
         let from = from.map(|from| from.to_ascii_lowercase());
         if matches!(fields.get("type"), None | Some(&"bind")) {
             let source = fields
@@ -326,94 +346,11 @@ fn mounts(rest: &str, line: usize, stage: &mut Stage) {
                 .unwrap_or(".");
             stage.reads.insert(Read {
                 from,
-                path: source.to_owned(),
+                path: stage.variables.expanded(source),
                 line,
             });
         }
     }
-}
-
-/// Splits off the leading words that begin with `--`, and returns them and the rest.
-fn flags(mut rest: &str) -> (Vec<&str>, &str) {
-    let mut flags = Vec::new();
-    loop {
-        rest = rest.trim_start();
-        if !rest.starts_with("--") {
-            return (flags, rest);
-        }
-        let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
-        flags.push(&rest[..end]);
-        rest = &rest[end..];
-    }
-}
-
-/// Returns the instructions with the numbers of their first lines. Continued lines are joined, comments and the
-/// text of here-documents are left out.
-fn instructions(dockerfile: &str) -> Vec<(usize, String)> {
-    let escape = escape_character(dockerfile);
-    let mut found = Vec::new();
-    let mut lines = dockerfile.lines().zip(1..);
-    let mut current = String::new();
-    let mut first = 0;
-    while let Some((line, number)) = lines.next() {
-        let trimmed = line.trim();
-        if trimmed.is_empty() || trimmed.starts_with('#') {
-            continue;
-        }
-        if current.is_empty() {
-            first = number;
-        }
-        if let Some(part) = trimmed.strip_suffix(escape) {
-            current.push_str(part);
-            current.push(' ');
-            continue;
-        }
-        current.push_str(trimmed);
-        for end in heredocs(&current) {
-            lines
-                .by_ref()
-                .find(|(line, _)| line.trim_start_matches('\t') == end);
-        }
-        found.push((first, std::mem::take(&mut current)));
-    }
-    if !current.is_empty() {
-        found.push((first, current));
-    }
-    found
-}
-
-/// Returns the character that continues lines, which a directive at the start of the file may change.
-fn escape_character(dockerfile: &str) -> char {
-    dockerfile
-        .lines()
-        .map_while(|line| line.trim().strip_prefix('#'))
-        .filter_map(|directive| directive.split_once('='))
-        .find(|(name, _)| name.trim().eq_ignore_ascii_case("escape"))
-        .and_then(|(_, value)| value.trim().chars().next())
-        .unwrap_or('\\')
-}
-
-/// Returns the end markers of the here-documents in an instruction: `EOF` for `<<EOF` and `<<-"EOF"`.
-fn heredocs(instruction: &str) -> Vec<String> {
-    let takes_them = ["RUN", "COPY", "ADD"].iter().any(|word| {
-        instruction
-            .get(..word.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(word))
-    });
-    if !takes_them {
-        return Vec::new();
-    }
-    instruction
-        .split("<<")
-        .skip(1)
-        .map(|rest| rest.trim_start_matches('-').trim_start_matches(['"', '\'']))
-        .map(|rest| {
-            rest.chars()
-                .take_while(|c| c.is_alphanumeric() || *c == '_')
-                .collect::<String>()
-        })
-        .filter(|marker| !marker.is_empty() && !marker.starts_with(|c: char| c.is_ascii_digit()))
-        .collect()
 }
 
 #[cfg(test)]
@@ -438,6 +375,18 @@ FROM base
 COPY --from=build /app /app
 ";
 
+    fn of_stage(dockerfile: &str, target: Option<&str>) -> Sources {
+        super::of_stage(dockerfile, target, &|_| None)
+    }
+
+    fn unsendable(
+        text: &[u8],
+        target: Option<&str>,
+        is_served: impl Fn(Option<&str>) -> bool,
+    ) -> Vec<(String, usize)> {
+        super::unsendable(text, target, &|_| None, is_served)
+    }
+
     fn paths<const N: usize>(paths: [&str; N]) -> Sources {
         Sources::Paths(paths.into_iter().map(str::to_owned).collect())
     }
@@ -445,18 +394,21 @@ COPY --from=build /app /app
     #[test]
     fn scratch_is_not_an_image() {
         let dockerfile = "FROM scratch AS a\nFROM busybox\nCOPY --from=a / /\n";
-        let images = images(dockerfile, None, |_| None);
+        let images = images(dockerfile, None, &|_| None);
         assert_eq!(images.into_iter().collect::<Vec<_>>(), ["busybox"]);
     }
 
     #[test]
     fn a_frontend_is_named_before_everything_else() {
-        for text in [
-            "# syntax=a/b",
-            "#check=skip=all\n#  Syntax = a",
-            "#syntax=x\r\nFROM y",
+        for (text, expected) in [
+            ("# syntax=a/b", "a/b"),
+            ("#check=skip=all\n#  Syntax = a --with words", "a"),
+            ("#syntax=x\r\nFROM y", "x"),
+            ("\u{feff}#!/usr/bin/x\n# syntax=a", "a"),
+            ("// syntax=a\n{}", "a"),
+            (r#"{"syntax": "a", "more": []}"#, "a"),
         ] {
-            assert!(has_syntax(text), "{text}");
+            assert_eq!(syntax(text).as_deref(), Some(expected), "{text}");
         }
         for text in [
             "FROM x\n# syntax=a",
@@ -464,8 +416,10 @@ COPY --from=build /app /app
             "# text\n# syntax=a",
             "syntax=a",
             "\n# syntax=a",
+            "#!/usr/bin/x",
+            r#"{"more": "syntax"}"#,
         ] {
-            assert!(!has_syntax(text), "{text}");
+            assert_eq!(syntax(text), None, "{text}");
         }
     }
 
@@ -503,7 +457,7 @@ COPY --from=build /app /app
     fn a_stage_reads_of_a_named_context_what_names_it() {
         let dockerfile = "FROM scratch AS one\nCOPY --from=Src a b /\nRUN --mount=from=src,source=c,target=/c x\n\
                           FROM one\nCOPY own /\nCOPY --from=other . /\nFROM src AS last\nCOPY --from=one /x /y\n";
-        let of = |stage, name| of_named(dockerfile, stage, name);
+        let of = |stage, name| of_named(dockerfile, stage, &|_| None, name);
         assert_eq!(of(Some("1"), "src"), paths(["/a", "/b", "/c"]));
         assert_eq!(of(Some("1"), "SRC"), paths(["/a", "/b", "/c"]));
         assert_eq!(of(Some("1"), "other"), paths(["/"]));
@@ -543,10 +497,40 @@ COPY --from=build /app /app
     }
 
     #[test]
+    fn variables_stand_for_what_the_instructions_before_say() {
+        let dockerfile = "ARG DIR=src VERSION\nARG BASE=one\nFROM scratch AS one\nARG DIR\nENV SUB=$DIR/sub \\\n  OTHER=\"x\"\n\
+                          COPY $SUB /\nFROM $BASE AS two\nARG DIR=own\nARG NEXT=${DIR}2\nCOPY ${SUB}/a $OTHER $DIR $NEXT /\n\
+                          RUN --mount=from=$OTHER,source=$SUB,target=/m --mount=source=$DIR/m,target=/n true\n\
+                          FROM scratch AS three\nCOPY $DIR ${VERSION} $TARGETARCH ${SUB:-x} '$DIR' \\$DIR /\n\
+                          ARG VERSION TARGETARCH=x\nCOPY v$VERSION $TARGETARCH /\nENV VERSION 7\nARG VERSION=8\nCOPY e$VERSION /\n";
+        let of = |stage| {
+            let given = |name: &str| (name == "VERSION").then(|| "3".to_owned());
+            super::of_stage(dockerfile, Some(stage), &given)
+        };
+        assert_eq!(of("one"), paths(["/src/sub"]));
+        let two = ["/own", "/own/m", "/own2", "/src/sub", "/src/sub/a", "/x"];
+        assert_eq!(of("two"), paths(two));
+        let three = [
+            "/$DIR",
+            "/$TARGETARCH",
+            "/'$DIR'",
+            "/${SUB:-x}",
+            "/${VERSION}",
+            "/\\$DIR",
+            "/e7",
+            "/v3",
+        ];
+        assert_eq!(of("three"), paths(three));
+        let given = |name: &str| (name == "DIR").then(|| "g".to_owned());
+        let named = of_named(dockerfile, Some("two"), &given, "x");
+        assert_eq!(named, paths(["/g/sub"]));
+    }
+
+    #[test]
     fn images_are_those_of_the_stages_that_are_built() {
         let dockerfile = "ARG REG=r.example/team TAG=\"1\"\nARG BARE\nFROM ${REG}/base:$TAG AS Base\nFROM other.example/x AS unused\nFROM base\nCOPY --from=tools.example/T:2 / /\nRUN --mount=from=0,target=/x --mount=from=mnt.example/m true\nFROM $BARE/y\n";
         let of = |target: Option<&str>, given: Option<&str>| {
-            let images = images(dockerfile, target, |name| {
+            let images = images(dockerfile, target, &|name| {
                 given.filter(|_| name == "REG").map(str::to_owned)
             });
             images.into_iter().collect::<Vec<_>>()
