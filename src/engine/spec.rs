@@ -175,6 +175,9 @@ impl JudgedSources {
 pub enum Frontend {
     /// The daemon's built-in frontend, which follows a `# syntax=` line.
     Dockerfile,
+    /// The daemon's built-in frontend, which does not follow a `# syntax=` line. It is only for questions: what is built with it may
+    /// differ from what the image makes.
+    OnlyBuiltIn,
     /// A frontend image, from the build argument `BUILDKIT_SYNTAX`: an image name, which arguments may follow.
     Image {
         /// The whole value of the build argument.

@@ -121,19 +121,52 @@ fn provenances(project: &TestProject, target: &str) -> [Value; 2] {
 async fn a_frontend_makes_the_images_of_buildx_from_one_transfer(syntax: &str) {
     let daemon = Buildkitd::start_with_images().await;
     let bakers = Bakers::on(&daemon.endpoint().to_string());
-    let mut project = project(syntax, "");
-    if !syntax.is_empty() {
-        // To ask an image takes longer, so it is asked only if more is saved.
-        for part in 0..PARTS {
-            let large = noise(part as u64).repeat(4);
-            project = project.file(&format!("data/p{part}/file"), large);
-        }
-    }
+    let project = project(syntax, "");
     let [rbake, _] = baked(&bakers, &project);
     assert_eq!(transfers(&rbake), 1, "{rbake}");
     let [own, expected] = provenances(&project, "t0");
     assert_eq!(own, expected);
     assert_equal_images(&project);
+}
+
+/// To ask an image takes longer, so it is asked only if much more is saved.
+#[test_case(1, TARGETS; "little is saved")]
+#[test_case(2, 1; "much is saved")]
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn an_image_says_what_is_read_if_paths_have_variables(size: usize, expected: usize) {
+    let daemon = Buildkitd::start_with_images().await;
+    let mut project = project("# syntax=docker/dockerfile:1\n", "");
+    let dockerfile = std::fs::read_to_string(project.path().join("Dockerfile")).unwrap();
+    let dockerfile = dockerfile.replace("COPY data/", "ARG FROM\nCOPY ${FROM:-data}/");
+    project = project.file("Dockerfile", dockerfile);
+    for part in 0..PARTS {
+        let content = noise(part as u64).repeat(size);
+        project = project.file(&format!("data/p{part}/file"), content);
+    }
+    let project = project.env("BUILDKIT_HOST", daemon.endpoint());
+    let output = succeeds(project.rbake(&["--progress=plain", "--set=*.output=type=cacheonly"]));
+    assert_eq!(transfers(&output), expected, "{output}");
+}
+
+/// The built-in frontend of this daemon does not know `TARGETSTAGE`, and would read `data` for `data$TARGETSTAGE`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn a_frontend_may_know_more_variables_than_the_daemon() {
+    let program = peers::program("RBAKE_TEST_BUILDKITD_OLDEST");
+    let daemon = Buildkitd::start_program_with_images(&program).await;
+    let mut project = project("# syntax=docker/dockerfile:1\n", "");
+    let dockerfile = std::fs::read_to_string(project.path().join("Dockerfile")).unwrap();
+    let own = "ARG TARGETSTAGE\nCOPY data$TARGETSTAGE /own\nCOPY data/";
+    project = project.file("Dockerfile", dockerfile.replace("COPY data/", own));
+    for n in 0..TARGETS {
+        project = project.file(&format!("datat{n}/own"), n.to_string());
+    }
+    let project = project.env("BUILDKIT_HOST", daemon.endpoint());
+    let _ = succeeds(project.rbake(&["--set=*.output=type=cacheonly"]));
+    let _ = succeeds(project.rbake(&["t3", "--set=t3.output=type=local,dest=made"]));
+    let made = std::fs::read_to_string(project.path().join("made/own/own")).unwrap();
+    assert_eq!(made, "3");
 }
 
 #[tokio::test(flavor = "multi_thread")]

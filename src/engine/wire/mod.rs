@@ -188,7 +188,7 @@ pub(super) fn definition_request(
 
 fn frontend_name(frontend: &Frontend) -> &'static str {
     match frontend {
-        Frontend::Dockerfile => "dockerfile.v0",
+        Frontend::Dockerfile | Frontend::OnlyBuiltIn => "dockerfile.v0",
         Frontend::Image { .. } => "gateway.v0",
     }
 }
@@ -203,10 +203,16 @@ fn add_subrequest(spec: &SolveSpec, attrs: &mut Attrs) {
 fn frontend_attrs(spec: &SolveSpec, sessions: &SessionIds) -> Attrs {
     let mut attrs = Attrs::new();
     let mut caps = Vec::new();
-    if let Frontend::Image { command } = &spec.frontend {
-        let source = command.split_whitespace().next().unwrap_or_default();
-        set(&mut attrs, "source", source);
-        set(&mut attrs, "cmdline", command);
+    match &spec.frontend {
+        Frontend::Dockerfile => {}
+        // An image gets its arguments in this attribute, so the built-in frontend does not look for one if it is there
+        // (`frontend/dockerfile/builder/build.go`).
+        Frontend::OnlyBuiltIn => set(&mut attrs, "cmdline", "dockerfile.v0"),
+        Frontend::Image { command } => {
+            let source = command.split_whitespace().next().unwrap_or_default();
+            set(&mut attrs, "source", source);
+            set(&mut attrs, "cmdline", command);
+        }
     }
     session_attrs(spec, sessions, &mut attrs);
     dockerfile_attrs(&spec.dockerfile, &mut attrs);

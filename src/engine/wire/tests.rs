@@ -293,6 +293,18 @@ fn a_frontend_image_is_sent_with_its_arguments() {
 }
 
 #[test]
+fn the_built_in_frontend_alone_follows_no_syntax_line() {
+    let spec = SolveSpec {
+        frontend: Frontend::OnlyBuiltIn,
+        ..plain()
+    };
+    let request = gateway_request(&spec, &apart("s"));
+    assert_eq!(request.frontend, "dockerfile.v0");
+    assert!(request.frontend_opt.contains_key("cmdline"));
+    assert!(!request.frontend_opt.contains_key("source"));
+}
+
+#[test]
 fn a_remote_context_has_no_local_directory_and_may_need_a_capability() {
     let address = RemoteAddress::parse(&"https://example.com/r.git?ref=x".into());
     let spec = SolveSpec {

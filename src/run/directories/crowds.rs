@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::frontends::Answerer;
 use super::overlap::{self, Paths};
 use super::served::dockerfile_text;
 use super::size::{SMALL, TreeSize, exceeds};
@@ -12,11 +13,17 @@ use crate::run::sources::{self, Sources};
 use crate::types::TargetName;
 use crate::types::blocking::unblock;
 
-/// If a frontend is an image, an answer costs as much time for each target (35 ms were measured) as a transfer of about this
-/// size.
+/// If an image is asked, its answer costs as much time for each target (35 ms were measured) as a transfer of about this size to
+/// a builder that is reached through a network.
 const FRONTEND_IMAGE: TreeSize = TreeSize {
     entries: 1_000,
     bytes: 4 << 20,
+};
+
+/// The same for a builder on this machine. There, 400 MB took one second.
+const FRONTEND_IMAGE_HERE: TreeSize = TreeSize {
+    entries: 2_000,
+    bytes: 16 << 20,
 };
 
 /// If Dockerfiles name base images, the frontends ask registries for them before they answer, and again when the targets are
@@ -34,12 +41,12 @@ struct Reader {
     name: TargetName,
     /// What the Dockerfile says. `None` if it could not be understood.
     paths: Option<Paths>,
-    has_frontend_image: bool,
+    answerer: Answerer,
     has_base_image: bool,
 }
 
-/// Finds the crowds among `targets`, by what their Dockerfiles say.
-pub(super) async fn crowds(targets: &[Ready]) -> Vec<Crowd> {
+/// Finds the crowds among `targets`, by what their Dockerfiles say. `is_here` says whether the builder is on this machine.
+pub(super) async fn crowds(targets: &[Ready], is_here: bool) -> Vec<Crowd> {
     let mut readers: BTreeMap<PathBuf, Vec<Reader>> = BTreeMap::new();
     for ready in targets {
         if let SourceTree::Dir(dir) = &ready.places.context
@@ -50,10 +57,15 @@ pub(super) async fn crowds(targets: &[Ready]) -> Vec<Crowd> {
         }
     }
     readers.retain(|_, readers| readers.len() > 1);
+    let image = if is_here {
+        FRONTEND_IMAGE_HERE
+    } else {
+        FRONTEND_IMAGE
+    };
     let find = move || {
         let found = readers
             .into_iter()
-            .flat_map(|(dir, readers)| of(&dir, readers));
+            .flat_map(|(dir, readers)| of(&dir, readers, image));
         found.collect()
     };
     unblock(find).await
@@ -76,21 +88,22 @@ async fn reader(ready: &Ready) -> Reader {
         Sources::Paths(paths) => Some(Some(paths)),
         Sources::Unknown => None,
     });
-    let has_syntax = text.as_deref().and_then(sources::syntax).is_some();
     Reader {
-        name: planned.name.clone(),
+        name: ready.planned.name.clone(),
         paths,
         has_base_image: !ready.places.images.is_empty(),
-        has_frontend_image: has_syntax || planned.argument("BUILDKIT_SYNTAX").is_some(),
+        answerer: Answerer::with_text(planned, text.as_deref()),
     }
 }
 
-/// The crowds among `readers` of `dir`. Blocking.
-fn of(dir: &Path, readers: Vec<Reader>) -> Vec<Crowd> {
-    let images = readers.iter().filter(|reader| reader.has_frontend_image);
+/// The crowds among `readers` of `dir`. `image` is what the answer of an image costs. Blocking.
+fn of(dir: &Path, readers: Vec<Reader>, image: TreeSize) -> Vec<Crowd> {
+    let images = readers
+        .iter()
+        .filter(|reader| reader.answerer == Answerer::Image);
     let bases = readers.iter().any(|reader| reader.has_base_image);
     let limit = SMALL
-        .and(FRONTEND_IMAGE.times(images.count()))
+        .and(image.times(images.count()))
         .and(BASE_IMAGES.times(usize::from(bases)));
     let paths: Option<Vec<Paths>> = readers.iter().map(|reader| reader.paths.clone()).collect();
     match paths {

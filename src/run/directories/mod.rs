@@ -8,6 +8,7 @@
 
 mod changes;
 mod crowds;
+mod frontends;
 mod group;
 mod overlap;
 mod rehearse;
@@ -162,7 +163,7 @@ impl Directories {
     /// Decides which directories get a separate session, and which targets are to be rehearsed. `targets` are all targets of the
     /// run. Call this before [`Self::wanted`].
     pub(super) async fn expect(&mut self, targets: &[Ready]) {
-        self.crowds = crowds::crowds(targets).await;
+        self.crowds = crowds::crowds(targets, !self.rules.compress).await;
         let mut readers: HashMap<ShareKey, usize> = HashMap::new();
         for ready in targets {
             for (key, _) in self.local_sources(&ready.planned, &ready.places).await {

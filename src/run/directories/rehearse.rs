@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::error::Elapsed;
 
 use super::crowds::{Crowd, is_simple};
+use super::frontends::Answerer;
 use super::shared_read::{SharedDockerfile, SharedRead, of_crowd, share_dockerfiles};
 use crate::builder::Notice;
 use crate::engine::llb::ContextRead;
@@ -117,6 +118,10 @@ async fn reads(
     let graph = shared.links.graph();
     let order: HashMap<&TargetName, usize> = graph.order().zip(0..).collect();
     rehearsed.sort_by_key(|one| order.get(&one.ready.planned.name).copied());
+    for one in &mut rehearsed {
+        let answerer = Answerer::of(&one.ready).await;
+        one.spec.frontend = answerer.frontend(one.spec.frontend.clone());
+    }
     let sessions = JobSessions::open(&rehearsed, shared).await?;
     let solves: Vec<RehearsedSolve> = std::iter::zip(&rehearsed, &sessions.directories)
         .map(|(one, session)| {
