@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::process::Signal;
+use test_case::test_case;
 
 use crate::support::buildkitd::Buildkitd;
 use crate::support::distribution::RegistryContents;
+use crate::support::github_cache::GithubCache;
 use crate::support::interrupted::Run;
 use crate::support::peers;
 use crate::support::project::{CommandOutput, TestProject};
@@ -81,35 +81,18 @@ async fn an_image_keeps_its_own_cache() {
     survives_a_wipe(project, &["--push"]).await;
 }
 
-/// Adds the address of the service, and a token for it.
-pub(super) fn with_githubs_cache(project: TestProject) -> TestProject {
-    let url = peers::peer("RBAKE_TEST_GHA_CACHE_URL");
-    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
-    let claims =
-        r#"{"nbf":0,"exp":4102444800,"ac":"[{\"Scope\":\"refs/heads/main\",\"Permission\":3}]"}"#;
-    let token = format!(
-        "{}.{}.",
-        part(r#"{"alg":"none","typ":"JWT"}"#),
-        part(claims)
-    );
-    project
-        .env(
-            "ACTIONS_CACHE_URL",
-            format!("{}/", url.trim_end_matches('/')),
-        )
-        .env("ACTIONS_RUNTIME_TOKEN", token)
-}
-
+#[test_case(GithubCache::V1; "version 1")]
+#[test_case(GithubCache::V2; "version 2")]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn the_service_of_github_keeps_a_cache() {
+async fn the_service_of_github_keeps_a_cache(service: GithubCache) {
     let scope = format!("test-{}", std::process::id());
     let project = project()
         .file(
             "docker-bake.hcl",
             format!("target \"default\" {{\n  cache-from = [\"type=gha,scope={scope}\"]\n  cache-to = [\"type=gha,scope={scope},mode=max\"]\n}}\n"),
         );
-    survives_a_wipe(with_githubs_cache(project), &[]).await;
+    survives_a_wipe(service.with(project), &[]).await;
 }
 
 #[test]
@@ -255,11 +238,13 @@ async fn one_directory_serves_four_targets() {
     each_target_is_cached_alone(project).await;
 }
 
+#[test_case(GithubCache::V1; "version 1")]
+#[test_case(GithubCache::V2; "version 2")]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn one_scope_of_githubs_cache_serves_four_targets() {
+async fn one_scope_of_githubs_cache_serves_four_targets(service: GithubCache) {
     let cache = format!("type=gha,scope=shared-{}", std::process::id());
-    each_target_is_cached_alone(with_githubs_cache(four_targets(&cache, &cache))).await;
+    each_target_is_cached_alone(service.with(four_targets(&cache, &cache))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -308,7 +293,8 @@ async fn a_shared_cache_that_cannot_be_written_fails_the_run_after_the_images() 
 #[ignore = "needs live peers"]
 async fn a_cache_of_one_target_that_cannot_be_written_does_not_fail_the_image() {
     let builder = Buildkitd::start_with_images().await;
-    let mut project = with_githubs_cache(project())
+    let mut project = GithubCache::V1
+        .with(project())
         .env("ACTIONS_CACHE_URL", "http://127.0.0.1:1/")
         .env("BUILDKIT_HOST", builder.endpoint())
         .file("file", "");

@@ -27,6 +27,7 @@ mod export;
 mod faults;
 mod gates;
 mod gateway;
+mod github_cache;
 mod jobs;
 mod keep_going;
 mod kubernetes;

@@ -1,11 +1,10 @@
 //! Caches of builds that fail: the next build runs only what did not finish.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
 use rustix::process::Signal;
+use test_case::test_case;
 
 use crate::support::buildkitd::Buildkitd;
+use crate::support::github_cache::GithubCache;
 use crate::support::interrupted::Run;
 use crate::support::peers;
 use crate::support::project::{CommandOutput, TestProject};
@@ -96,18 +95,14 @@ pub(super) async fn only_the_mended_step_runs_with_a_cache_in_a_directory() {
     only_the_mended_step_runs(project, "[project]/cache").await;
 }
 
+#[test_case(GithubCache::V1; "version 1")]
+#[test_case(GithubCache::V2; "version 2")]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-pub(super) async fn only_the_mended_step_runs_with_githubs_cache() {
-    let url = peers::peer("RBAKE_TEST_GHA_CACHE_URL");
+async fn only_the_mended_step_runs_with_githubs_cache(service: GithubCache) {
     let scope = format!("salvage-{}", std::process::id());
     let cache = format!("type=gha,scope={scope}");
-    let project = one_target(&cache, &cache)
-        .env(
-            "ACTIONS_CACHE_URL",
-            format!("{}/", url.trim_end_matches('/')),
-        )
-        .env("ACTIONS_RUNTIME_TOKEN", token());
+    let project = service.with(one_target(&cache, &cache));
     only_the_mended_step_runs(project, &format!("gha:{scope}")).await;
 }
 
@@ -203,17 +198,15 @@ async fn a_shared_directory_holds_the_finished_steps_of_a_target_that_failed() {
     finished_steps_of_all_targets_are_in_one_cache(project).await;
 }
 
+#[test_case(GithubCache::V1; "version 1")]
+#[test_case(GithubCache::V2; "version 2")]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_shared_scope_of_githubs_cache_holds_the_finished_steps_of_a_target_that_failed() {
-    let url = peers::peer("RBAKE_TEST_GHA_CACHE_URL");
+async fn a_shared_scope_of_githubs_cache_holds_the_finished_steps_of_a_target_that_failed(
+    service: GithubCache,
+) {
     let cache = format!("type=gha,scope=salvage-shared-{}", std::process::id());
-    let project = three_targets(&cache, &cache)
-        .env(
-            "ACTIONS_CACHE_URL",
-            format!("{}/", url.trim_end_matches('/')),
-        )
-        .env("ACTIONS_RUNTIME_TOKEN", token());
+    let project = service.with(three_targets(&cache, &cache));
     finished_steps_of_all_targets_are_in_one_cache(project).await;
 }
 
@@ -254,18 +247,16 @@ async fn a_directory_keeps_the_steps_that_a_failed_run_did_not_reach() {
     the_old_cache_is_kept(project, " ✔ cache").await;
 }
 
+#[test_case(GithubCache::V1; "version 1")]
+#[test_case(GithubCache::V2; "version 2")]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn githubs_cache_is_left_as_it_is_if_a_failed_run_did_not_reach_all_steps() {
-    let url = peers::peer("RBAKE_TEST_GHA_CACHE_URL");
+async fn githubs_cache_is_left_as_it_is_if_a_failed_run_did_not_reach_all_steps(
+    service: GithubCache,
+) {
     let scope = format!("salvage-kept-{}", std::process::id());
     let cache = format!("type=gha,scope={scope}");
-    let project = three_targets(&cache, &cache)
-        .env(
-            "ACTIONS_CACHE_URL",
-            format!("{}/", url.trim_end_matches('/')),
-        )
-        .env("ACTIONS_RUNTIME_TOKEN", token());
+    let project = service.with(three_targets(&cache, &cache));
     let told = format!(
         "note[run::cache-salvage]: the cache at scope `{scope}` of GitHub's cache was not replaced"
     );
@@ -337,15 +328,4 @@ async fn nothing_is_salvaged_if_the_user_says_so_or_stops_the_run() {
     let output = project.rbake(&["good", "--set", "*.cache-to="]);
     let none = format!("note[run::no-cache]: there is no cache at `{registry}/salvage-off-");
     assert!(output.stderr.contains(&none), "{output}");
-}
-
-fn token() -> String {
-    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
-    let claims =
-        r#"{"nbf":0,"exp":4102444800,"ac":"[{\"Scope\":\"refs/heads/main\",\"Permission\":3}]"}"#;
-    format!(
-        "{}.{}.",
-        part(r#"{"alg":"none","typ":"JWT"}"#),
-        part(claims)
-    )
 }

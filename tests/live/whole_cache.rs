@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::cache::{succeeds, with_githubs_cache};
+use super::cache::succeeds;
+use test_case::test_case;
+
 use crate::support::buildkitd::Buildkitd;
+use crate::support::github_cache::GithubCache;
 use crate::support::peers;
 use crate::support::project::TestProject;
 use crate::support::registry_proxy::{ProxiedRequest, RegistryProxy, Verdict};
@@ -59,11 +62,16 @@ async fn targets_whose_steps_share_several_inputs_are_cached_alone() {
     steps_that_share_several_inputs_are_cached_alone(&cache, &cache, |project| project).await;
 }
 
+#[test_case(GithubCache::V1; "version 1")]
+#[test_case(GithubCache::V2; "version 2")]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn targets_whose_steps_share_several_inputs_are_cached_alone_by_github() {
+async fn targets_whose_steps_share_several_inputs_are_cached_alone_by_github(service: GithubCache) {
     let cache = format!("type=gha,scope=shared-inputs-{}", std::process::id());
-    steps_that_share_several_inputs_are_cached_alone(&cache, &cache, with_githubs_cache).await;
+    steps_that_share_several_inputs_are_cached_alone(&cache, &cache, |project| {
+        service.with(project)
+    })
+    .await;
 }
 
 // rbake cannot change what the builder has written.
@@ -129,11 +137,13 @@ async fn both_platforms_are_cached(project: TestProject) {
     }
 }
 
+#[test_case(GithubCache::V1; "version 1")]
+#[test_case(GithubCache::V2; "version 2")]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn githubs_cache_serves_all_platforms_of_a_target() {
+async fn githubs_cache_serves_all_platforms_of_a_target(service: GithubCache) {
     let cache = format!("type=gha,scope=platforms-{}", std::process::id());
-    both_platforms_are_cached(with_githubs_cache(two_platforms(&cache, &cache))).await;
+    both_platforms_are_cached(service.with(two_platforms(&cache, &cache))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

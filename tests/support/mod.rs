@@ -13,6 +13,7 @@ pub(crate) mod fault_proxy;
 pub(crate) mod files;
 pub(crate) mod git_server;
 pub(crate) mod github;
+pub(crate) mod github_cache;
 pub(crate) mod home;
 pub(crate) mod interrupted;
 pub(crate) mod layout;

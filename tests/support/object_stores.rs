@@ -8,6 +8,12 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use sha2::Sha256;
+
 use super::peers;
 use super::project::TestProject;
 
@@ -82,7 +88,8 @@ impl Served {
         stream.read_to_end(&mut answer).unwrap();
         let answer = String::from_utf8_lossy(&answer).into_owned();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(" 200 "), "{method} {path}: {answer}");
+        let is_done = head.contains(" 200 ") || head.contains(" 201 ");
+        assert!(is_done, "{method} {path}: {answer}");
         body.to_owned()
     }
 }
@@ -212,4 +219,33 @@ impl AzureServer {
             self.served.address
         )
     }
+
+    /// Creates a container.
+    pub(crate) fn create_container(&self, name: &str) {
+        let path = format!("/{ACCOUNT}/{name}?restype=container&{}", signature());
+        let _ = self.served.ask("PUT", &path, "", "");
+    }
+
+    /// An address of `blob`, with its container, by which everybody may read and write it.
+    pub(crate) fn signed(&self, blob: &str) -> String {
+        format!(
+            "http://{}/{ACCOUNT}/{blob}?{}",
+            self.served.address,
+            signature()
+        )
+    }
+}
+
+/// The parameters that permit everything in the account (an account SAS, version 2019-12-12 of the storage's protocol).
+fn signature() -> String {
+    let (permissions, service, kinds) = ("rwdlac", "b", "co");
+    let (end, version) = ("2099-12-31T00:00:00Z", "2019-12-12");
+    let signed = format!("{ACCOUNT}\n{permissions}\n{service}\n{kinds}\n\n{end}\n\n\n{version}\n");
+    let key = BASE64_STANDARD.decode(ACCOUNT_KEY).unwrap();
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
+    mac.update(signed.as_bytes());
+    let signature = BASE64_STANDARD.encode(mac.finalize().into_bytes());
+    let signature = utf8_percent_encode(&signature, NON_ALPHANUMERIC);
+    let end = utf8_percent_encode(end, NON_ALPHANUMERIC);
+    format!("sv={version}&ss={service}&srt={kinds}&sp={permissions}&se={end}&sig={signature}")
 }
