@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -381,4 +381,37 @@ fn metadata_does_not_follow_a_link_that_the_build_has_made() {
         std::fs::read_to_string(project.path().join("victim")).unwrap(),
         "old"
     );
+}
+
+/// The archive waits in the daemon, not in the memory of rbake.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn a_slow_reader_of_an_archive_holds_the_daemon_back() {
+    const SIZE: u64 = 300 << 20;
+    let project = project("  output = [\"type=tar,dest=-\"]");
+    let large = std::fs::File::create(project.path().join("hello")).unwrap();
+    large.set_len(SIZE).unwrap();
+    let mut command = project.command(&["a"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut archive = child.stdout.take().unwrap();
+    // A pipe has 64 KiB; a part of the last page may be unused.
+    while rustix::io::ioctl_fionread(&archive).unwrap() < 60_000 {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended early");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak: u64 = peak
+        .unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap();
+    assert!(peak * 1024 < SIZE / 2, "{peak} kB");
+    let read = tokio::task::spawn_blocking(move || {
+        std::io::copy(&mut archive, &mut std::io::sink()).unwrap()
+    });
+    assert!(read.await.unwrap() > SIZE);
+    assert!(child.wait().unwrap().success());
 }
