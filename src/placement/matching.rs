@@ -5,6 +5,9 @@
 //! their workers, and a node can also build what its platforms run, such as `linux/386` on `linux/amd64`. If no node can build a
 //! platform, the first one tries it. The order of platforms that can run another one is that of containerd
 //! (`platforms.Only`, `platforms.OnlyStrict`).
+//!
+//! In buildx, the first node builds all targets without platforms. Here, another one may as well, if the platform for which it builds
+//! them is the same.
 
 use crate::types::{Platform, TargetName};
 
@@ -46,18 +49,24 @@ pub(crate) struct TargetChoices {
     pub(crate) choices: Vec<PlatformChoice>,
 }
 
-/// The nodes for `targets` by the platforms that are fixed. `None` if these do not cover all platforms.
+/// The nodes for `targets` by the platforms that are fixed. `None` if these do not cover all platforms, or there may be several nodes for
+/// targets without platforms.
 pub(crate) fn candidates_by_fixed(
     nodes: &[NodePlatforms],
     targets: &[TargetPlatforms],
 ) -> Option<Vec<TargetChoices>> {
+    let is_open = |node: &NodePlatforms| node.fixed.is_empty();
+    let has_any = |target: &TargetPlatforms| !target.platforms.is_empty();
+    if nodes.iter().skip(1).any(is_open) && !targets.iter().all(has_any) {
+        return None;
+    }
     let fixed: Vec<Vec<&Platform>> = nodes
         .iter()
         .map(|node| node.fixed.iter().collect())
         .collect();
     let found = targets
         .iter()
-        .map(|target| choices(target, &fixed, Matching::Strict));
+        .map(|target| choices(target, &fixed, &[0], Matching::Strict));
     let found: Vec<TargetChoices> = found.collect();
     let mut all = found.iter().flat_map(|target| &target.choices);
     all.all(|choice| choice.is_matched).then_some(found)
@@ -72,10 +81,30 @@ pub(crate) fn candidates_by_all(
         .iter()
         .map(|node| node.fixed.iter().chain(&node.reported).collect());
     let all: Vec<Vec<&Platform>> = all.collect();
+    let like_first = like_first(nodes);
     let found = targets
         .iter()
-        .map(|target| choices(target, &all, Matching::Loose));
+        .map(|target| choices(target, &all, &like_first, Matching::Loose));
     found.collect()
+}
+
+/// The nodes that build targets without platforms for the same platform as the first one, which comes first. That is the first
+/// platform that a node reports (`Workers[0].Platforms[0]` in the Dockerfile frontend).
+fn like_first(nodes: &[NodePlatforms]) -> Vec<usize> {
+    let default = nodes.first().and_then(|node| node.reported.first());
+    let is_like_it = |node: &NodePlatforms| {
+        let Some((default, own)) = default.zip(node.reported.first()) else {
+            return false;
+        };
+        // The user may have meant a node only for other platforms.
+        let mut fixed = node.fixed.iter();
+        let is_meant = node.fixed.is_empty() || fixed.any(|platform| is_same(platform, own));
+        is_meant && is_same(own, default)
+    };
+    let others = nodes.iter().enumerate().skip(1);
+    let others = others.filter(|(_, node)| is_like_it(node));
+    let others = others.map(|(number, _)| number);
+    std::iter::once(0).chain(others).collect()
 }
 
 /// Which platforms a platform of a node builds.
@@ -87,15 +116,17 @@ enum Matching {
     Loose,
 }
 
+/// `without` are the nodes for a target without platforms.
 fn choices(
     target: &TargetPlatforms,
     nodes: &[Vec<&Platform>],
+    without: &[usize],
     matching: Matching,
 ) -> TargetChoices {
     let choices = if target.platforms.is_empty() {
         vec![PlatformChoice {
             platform: None,
-            nodes: vec![0],
+            nodes: without.to_vec(),
             is_matched: true,
         }]
     } else {
@@ -315,6 +346,29 @@ mod tests {
             .map(|choice| choice.is_matched)
             .collect();
         assert_eq!(matched, [false, true]);
+    }
+
+    #[test_case(&[("", "linux/amd64 linux/386"), ("", "linux/amd64 linux/arm64")], &[0, 1]; "the same default")]
+    #[test_case(&[("", "linux/amd64"), ("", "linux/arm64 linux/amd64")], &[0]; "another default")]
+    #[test_case(&[("", "linux/amd64"), ("", "linux/amd64/v3"), ("", "linux/amd64")], &[0, 2]; "a better processor")]
+    #[test_case(&[("linux/amd64", "linux/amd64"), ("", "linux/amd64"), ("linux/arm64", "linux/amd64")], &[0, 1]; "a node that is meant for another platform")]
+    #[test_case(&[("", ""), ("", "linux/amd64")], &[0]; "a first node that says nothing")]
+    fn a_target_without_platforms_goes_to_nodes_with_the_same_default(
+        of: &[(&str, &str)],
+        expected: &[usize],
+    ) {
+        let nodes = nodes(of);
+        let choices = candidates_by_all(&nodes, &[target("")]);
+        assert_eq!(found(&choices), [expected.to_vec()]);
+        // The platforms that are fixed do not say what the other nodes are like.
+        assert_eq!(candidates_by_fixed(&nodes, &[target("")]), None);
+    }
+
+    #[test]
+    fn nodes_for_other_platforms_are_not_asked_for_targets_without() {
+        let nodes = nodes(&[("linux/amd64", ""), ("linux/arm64", "")]);
+        let choices = candidates_by_fixed(&nodes, &[target("")]).unwrap();
+        assert_eq!(found(&choices), [[0]]);
     }
 
     proptest::proptest! {

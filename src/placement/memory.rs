@@ -33,9 +33,12 @@ impl PlacementKey {
         )
     }
 
-    /// The key of the same for a platform: each platform is remembered for itself.
-    pub(crate) fn of_platform(&self, platform: &Platform) -> Self {
-        Self(format!("{}/{platform}", self.0))
+    /// The key of the same for a platform: each platform is remembered for itself. `None` is that of a target that names none.
+    pub(crate) fn of_platform(&self, platform: Option<&Platform>) -> Self {
+        match platform {
+            Some(platform) => Self(format!("{}/{platform}", self.0)),
+            None => Self(format!("{}/default", self.0)),
+        }
     }
 }
 
@@ -111,11 +114,11 @@ impl PlacementMemory {
     ) {
         for (target, placed) in targets.iter().zip(placed) {
             for part in &placed.parts {
-                let (Some(platform), Some(node)) = (&part.platform, nodes.get(part.node)) else {
+                let Some(node) = nodes.get(part.node) else {
                     continue;
                 };
                 for key in std::iter::once(&target.own).chain(&target.shared) {
-                    self.note(key.of_platform(platform), node, at);
+                    self.note(key.of_platform(part.platform.as_ref()), node, at);
                 }
             }
         }

@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use test_case::test_case;
 
 use super::attestations::described;
 use crate::support::bakers::Baker;
@@ -532,9 +533,11 @@ async fn a_call_is_answered_by_one_node() {
     assert!(count(Baker::Rbake) > 0);
 }
 
+#[test_case("linux/amd64"; "for a platform")]
+#[test_case(""; "without platforms")]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn targets_return_to_the_node_that_has_built_them() {
+async fn targets_return_to_the_node_that_has_built_them(platform: &str) {
     let pair = Pair::created_by(Baker::Rbake).await;
     let (first, second) = (
         pair.amd64.endpoint().to_string(),
@@ -547,9 +550,13 @@ async fn targets_return_to_the_node_that_has_built_them() {
         Baker::Rbake,
         &[&create[..], &["--append", &second]].concat(),
     );
+    let (platforms, named) = match platform {
+        "" => (String::new(), String::new()),
+        named => (format!("\"{named}\""), format!(" for {named}")),
+    };
     let target = |name: &str| {
         format!(
-            "target \"{name}\" {{\n  context = \"{name}\"\n  dockerfile-inline = \"FROM busybox\\nRUN echo {name}\\nCOPY f /\"\n  platforms = [\"linux/amd64\"]\n  output = [\"type=cacheonly\"]\n}}\n"
+            "target \"{name}\" {{\n  context = \"{name}\"\n  dockerfile-inline = \"FROM busybox\\nRUN echo {name}\\nCOPY f /\"\n  platforms = [{platforms}]\n  output = [\"type=cacheonly\"]\n}}\n"
         )
     };
     let names = ["a", "b", "c", "d"];
@@ -561,7 +568,7 @@ async fn targets_return_to_the_node_that_has_built_them() {
     let placed = |said: &str| -> BTreeMap<String, String> {
         let lines = said.lines().filter_map(|line| line.split_once("target `"));
         let placed = lines.filter_map(|(_, rest)| {
-            let (name, rest) = rest.split_once("` is built for linux/amd64 on `")?;
+            let (name, rest) = rest.split_once(&format!("` is built{named} on `"))?;
             Some((name.to_owned(), rest.split_once('`')?.0.to_owned()))
         });
         placed.collect()

@@ -57,7 +57,7 @@ pub(crate) struct PlacedPlatform {
 /// Why a target is built on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PlacementReason {
-    /// The target names no platform, so the first node builds it.
+    /// The target names no platform, so the first node builds it: no other one builds such targets alike.
     First,
     /// No other node can build it, or none builds it as well.
     Only,
@@ -148,11 +148,7 @@ pub(crate) fn by_locality(
             };
             let parts = placed.get_mut(*target).map(|placed| &mut placed.parts);
             for part in parts.into_iter().flatten() {
-                if part
-                    .platform
-                    .as_ref()
-                    .is_some_and(|platform| platforms.contains(platform))
-                {
+                if platforms.contains(&part.platform) {
                     (part.node, part.why) = (node, why.clone());
                 }
             }
@@ -175,9 +171,9 @@ fn by_first(choice: &PlatformChoice) -> PlacedPlatform {
     }
 }
 
-/// What must be on one node: targets of a unit, each with some of its platforms.
+/// What must be on one node: targets of a unit, each with some of its platforms. `None` stands for a target that names none.
 struct Piece {
-    parts: Vec<(usize, Vec<Platform>)>,
+    parts: Vec<(usize, Vec<Option<Platform>>)>,
     /// The nodes that can build it.
     candidates: Vec<usize>,
 }
@@ -222,10 +218,8 @@ fn pieces(targets: &[TargetToPlace], unit: &[usize]) -> Vec<Piece> {
             piece
         };
         match piece.parts.iter_mut().find(|(known, _)| *known == number) {
-            Some((_, platforms)) => platforms.extend(choice.platform.clone()),
-            None => piece
-                .parts
-                .push((number, choice.platform.iter().cloned().collect())),
+            Some((_, platforms)) => platforms.push(choice.platform.clone()),
+            None => piece.parts.push((number, vec![choice.platform.clone()])),
         }
     }
     pieces
@@ -291,7 +285,12 @@ struct Remembered<'a> {
 
 impl Remembered<'_> {
     /// The candidate of `piece` that the memory names for `key` and a platform.
-    fn candidate(&self, piece: &Piece, key: &PlacementKey, platform: &Platform) -> Option<usize> {
+    fn candidate(
+        &self,
+        piece: &Piece,
+        key: &PlacementKey,
+        platform: Option<&Platform>,
+    ) -> Option<usize> {
         let name = self.memory.node(&key.of_platform(platform))?;
         let mut candidates = piece.candidates.iter().copied();
         candidates.find(|node| self.nodes.get(*node).is_some_and(|known| known == name))
@@ -301,7 +300,7 @@ impl Remembered<'_> {
     fn own(&self, piece: &Piece, target: usize) -> Option<usize> {
         let (_, platforms) = piece.parts.iter().find(|(known, _)| *known == target)?;
         let own = &self.targets.get(target)?.own;
-        self.candidate(piece, own, platforms.first()?)
+        self.candidate(piece, own, platforms.first()?.as_ref())
     }
 
     fn own_votes(&self, piece: &Piece) -> BTreeMap<usize, usize> {
@@ -332,13 +331,14 @@ impl Remembered<'_> {
         }
         let parts = piece.parts.iter();
         let keys = parts.filter_map(|(target, platforms)| {
-            Some((&self.targets.get(*target)?.shared, platforms.first()?))
+            let shared = &self.targets.get(*target)?.shared;
+            Some((shared, platforms.first()?.as_ref()))
         });
         let keys = keys.flat_map(|(keys, platform)| keys.iter().map(move |key| (key, platform)));
-        let keys: Vec<(&PlacementKey, &Platform)> = keys.collect();
+        let keys: Vec<(&PlacementKey, Option<&Platform>)> = keys.collect();
         let before = keys
             .iter()
-            .filter_map(|(key, platform)| self.candidate(piece, key, platform));
+            .filter_map(|(key, platform)| self.candidate(piece, key, *platform));
         if let Some(node) = best(&votes(before)) {
             return (node, PlacementReason::SharesSteps);
         }

@@ -33,7 +33,7 @@ fn target(name: &str, shared: &[&str], links: &[usize], nodes: usize) -> TargetT
 fn memory(keys: &[(PlacementKey, &str)]) -> PlacementMemory {
     let mut memory = PlacementMemory::default();
     for (key, node) in keys {
-        memory.note(key.of_platform(&platform("linux/amd64")), node, 1);
+        memory.note(key.of_platform(Some(&platform("linux/amd64"))), node, 1);
     }
     memory
 }
@@ -179,6 +179,29 @@ fn a_target_without_platforms_keeps_its_links_on_the_first_node() {
     );
 }
 
+#[test]
+fn targets_without_platforms_are_spread_and_return() {
+    let without = |name: &str| {
+        let mut target = target(name, &[], &[], 2);
+        target.choices.choices[0].platform = None;
+        target
+    };
+    let targets = ["a", "b"].map(without);
+    let mut memory = PlacementMemory::default();
+    let first = by_locality(&names(2), &targets, &memory);
+    let nodes: Vec<usize> = first.iter().map(|placed| placed.parts[0].node).collect();
+    assert_eq!(nodes, [0, 1]);
+    memory.note_all(&names(2), &targets, &first, 1);
+    let turned = ["b", "a"].map(without);
+    assert_eq!(
+        placed(2, &turned, &memory),
+        [
+            (1, PlacementReason::BuiltThere),
+            (0, PlacementReason::BuiltThere)
+        ]
+    );
+}
+
 fn any_targets() -> impl Strategy<Value = (usize, Vec<TargetToPlace>, PlacementMemory)> {
     let one = (
         0..6_usize,
@@ -197,7 +220,7 @@ fn any_targets() -> impl Strategy<Value = (usize, Vec<TargetToPlace>, PlacementM
         let mut memory = PlacementMemory::default();
         for (key, node) in known {
             memory.note(
-                key.of_platform(&platform("linux/amd64")),
+                key.of_platform(Some(&platform("linux/amd64"))),
                 &format!("n{node}"),
                 1,
             );
