@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, Notices};
 use crate::outcome::TargetOutcome;
 use crate::types::{Clock, Digest, TargetName};
 
@@ -279,6 +279,12 @@ impl EventSink {
     /// Makes a sink that drops all events.
     pub fn none() -> Self {
         Self::new(Clock::system(), |_| {})
+    }
+
+    /// Messages that become events of this sink.
+    pub(crate) fn notices(&self) -> Notices {
+        let sink = self.clone();
+        Notices::new(move |notice| sink.send(EventKind::Notice(notice)))
     }
 
     /// Sends `kind`, stamped with the current time.

@@ -1,10 +1,10 @@
 //! Writes what the user sees apart from a run's progress: data, notes and diagnostics.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::exit::Exit;
 use super::streams::Streams;
-use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap, Style, render};
+use crate::diag::{Class, Diagnostic, Diagnostics, Notices, SourceMap, Style, render};
 use crate::golang::strconv;
 use crate::types::{Environment, terminal};
 
@@ -38,6 +38,16 @@ impl Screen {
             width,
             sources: Arc::default(),
         }
+    }
+
+    /// Messages that go to the standard error of the process at once, while others use the screen.
+    pub(super) fn notices_of_process(environment: &Environment) -> Notices {
+        let screen = Mutex::new(Self::new(Streams::of_process(), environment));
+        Notices::new(move |notice| {
+            let mut screen = screen.lock().unwrap_or_else(PoisonError::into_inner);
+            screen.end_progress();
+            screen.diagnostic(&notice);
+        })
     }
 
     /// Whether to use colours.

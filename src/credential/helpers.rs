@@ -12,8 +12,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::Credential;
 use super::helper::{HelperCall, HelperError};
-use super::patience::{HELPER, Notices};
-use crate::diag::Diagnostic;
+use super::patience::HELPER;
+use crate::diag::{Diagnostic, Notices};
 use crate::types::Clock;
 use crate::types::processes::ProcessGroups;
 
@@ -184,7 +184,7 @@ impl Asking {
             call.program, call.key
         );
         let work = call.run(self.limit, &self.withheld, &self.groups);
-        let answer = self.notices.watch(&what, work).await;
+        let answer = self.notices.watch("credential::waiting", &what, work).await;
         tracing::debug!(
             program = call.program,
             answered = answer.is_ok(),

@@ -1,10 +1,6 @@
-//! Time limits for credentials, and the messages while a user waits for them.
+//! Time limits for credentials.
 
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
-
-use crate::diag::Diagnostic;
 
 /// The time limit for an answer to the daemon. The daemon gives up after 60 s without saying what it waited for
 /// (BuildKit, `session/auth/auth.go`). Our limits are shorter, so that we can report it.
@@ -12,77 +8,3 @@ pub(super) const ANSWER: Duration = Duration::from_secs(55);
 
 /// The time limit of a credential helper. It is long, because some helpers ask the user.
 pub(super) const HELPER: Duration = Duration::from_secs(50);
-
-/// After this time, a wait is reported for the first time.
-const FIRST_WORD: Duration = Duration::from_secs(5);
-
-/// After that, the wait is reported at this interval.
-const NEXT_WORD: Duration = Duration::from_secs(20);
-
-/// A sink for messages that the user should see at once.
-#[derive(Clone)]
-pub(super) struct Notices(Arc<dyn Fn(Diagnostic) + Send + Sync>);
-
-impl Notices {
-    pub(super) fn new(tell: impl Fn(Diagnostic) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(tell))
-    }
-
-    pub(super) fn tell(&self, notice: Diagnostic) {
-        (self.0)(notice);
-    }
-
-    /// Runs `work`. If it takes long, reports that it is waiting for `what`.
-    pub(super) async fn watch<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
-        let mut work = std::pin::pin!(work);
-        let mut waited = Duration::ZERO;
-        let mut next = FIRST_WORD;
-        loop {
-            tokio::select! {
-                done = &mut work => return done,
-                () = tokio::time::sleep(next) => {
-                    waited += next;
-                    next = NEXT_WORD;
-                    let message = format!("still waiting for {what} after {} s", waited.as_secs());
-                    self.tell(Diagnostic::warning("credential::waiting", message));
-                }
-            }
-        }
-    }
-}
-
-impl Default for Notices {
-    fn default() -> Self {
-        Self::new(|_| {})
-    }
-}
-
-impl fmt::Debug for Notices {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Notices")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Mutex;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_long_wait_is_reported_after_five_seconds_and_then_repeatedly() {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let notices = Notices::new({
-            let told = Arc::clone(&told);
-            move |notice| told.lock().unwrap().push(notice.message)
-        });
-        let seconds = |n| tokio::time::sleep(Duration::from_secs(n));
-        notices.watch("a thing", seconds(4)).await;
-        assert!(told.lock().unwrap().is_empty());
-        notices.watch("a thing", seconds(26)).await;
-        let expected = [
-            "still waiting for a thing after 5 s",
-            "still waiting for a thing after 25 s",
-        ];
-        assert_eq!(*told.lock().unwrap(), expected);
-    }
-}

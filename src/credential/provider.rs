@@ -14,13 +14,13 @@ use super::config::{CredentialPlace, HUB_KEY, VARIABLE};
 use super::helper::HelperCall;
 use super::helpers::Helpers;
 use super::host::{RegistryHost, shown};
-use super::patience::{ANSWER, Notices};
+use super::patience::ANSWER;
 use super::scoped::{self, Scoped, Scopes};
 use super::token::TokenTries;
 use super::{
     BearerToken, Credential, DockerConfig, Error, Origin, Origins, TokenRequest, tls, token,
 };
-use crate::diag::Diagnostic;
+use crate::diag::Notices;
 use crate::golang::strconv;
 use crate::types::blocking::unblock;
 use crate::types::causes::in_one_line;
@@ -65,7 +65,7 @@ pub(crate) struct ProviderOptions<'a> {
     /// Names of variables that hold secrets of the run. Credential helpers do not get them.
     pub(crate) withheld: BTreeSet<String>,
     /// Gets messages that the user should see at once, for example that a helper is slow.
-    pub(crate) notices: Box<dyn Fn(Diagnostic) + Send + Sync>,
+    pub(crate) notices: Notices,
 }
 
 #[cfg(test)]
@@ -76,7 +76,7 @@ impl<'a> ProviderOptions<'a> {
             environment,
             clock: Clock::system(),
             withheld: BTreeSet::new(),
-            notices: Box::new(|_| {}),
+            notices: Notices::default(),
         }
     }
 }
@@ -123,7 +123,6 @@ impl Provider {
         // This variable holds the credentials of all registries. docker reads it itself, and does not need a helper
         // for it.
         withheld.insert(VARIABLE.to_owned());
-        let notices = Notices::new(notices);
         Self(Arc::new(Shared {
             docker: Arc::new(DockerConfig::load(environment)),
             overlay,
@@ -308,7 +307,7 @@ impl Provider {
             clock: self.0.clock.clone(),
         };
         let exchange = Box::pin(token::fetch(&client, request, &credential, tries));
-        let exchange = self.0.notices.watch(&what, exchange);
+        let exchange = self.0.notices.watch("credential::waiting", &what, exchange);
         let token = match tokio::time::timeout_at(end, exchange).await {
             Ok(result) => result,
             Err(_) => Err(Error::NoAnswer {

@@ -5,6 +5,7 @@
 
 mod excerpt;
 mod json;
+mod notices;
 mod render;
 mod source;
 mod span;
@@ -14,6 +15,7 @@ use std::cell::Cell;
 use crate::types::causes::causes;
 
 pub use json::to_json;
+pub(crate) use notices::Notices;
 pub use render::{Style, render_all};
 pub(crate) use render::{readable, render};
 pub use source::SourceMap;

@@ -18,9 +18,11 @@ use super::error::{RegistryFault, is_throttling};
 use super::exchange::{RegistryReply, RegistryRequest, RequestTarget};
 use super::retries::Retries;
 use super::retry::{RetryBudget, TryFailure};
+use super::silence::Silence;
 use super::tls;
 use super::words::RegistryWords;
 use crate::credential::{Provider, RegistryClientSpec};
+use crate::diag::Notices;
 use crate::types::Clock;
 use crate::types::retry::{Pauses, is_transient_status, retry_after};
 
@@ -46,6 +48,7 @@ pub(super) struct RunParts {
     pub(super) provider: Provider,
     pub(super) clock: Clock,
     pub(super) stop: CancellationToken,
+    pub(super) notices: Notices,
 }
 
 /// One registry in one run.
@@ -59,6 +62,7 @@ pub(super) struct RegistryConnection {
     pub(super) spoken: SpokenProtocol,
     pub(super) authorizations: Authorizations,
     pub(super) budget: RetryBudget,
+    pub(super) silence: Silence,
     permits: Semaphore,
     streams: Semaphore,
     counter: RequestCounter,
@@ -67,6 +71,7 @@ pub(super) struct RegistryConnection {
 impl RegistryConnection {
     pub(super) fn new(address: RegistryAddress, parts: RunParts, pauses: Pauses) -> Self {
         Self {
+            silence: Silence::new(address.host(), parts.notices.clone()),
             address,
             parts,
             pauses,
@@ -103,10 +108,11 @@ impl RegistryConnection {
         &self,
         request: &RegistryRequest,
     ) -> Result<RegistryReply, TryFailure> {
+        let more = Duration::from_secs(request.body.len() as u64 / UPLOAD_RATE);
         let reply = tokio::select! {
             biased;
             () = self.parts.stop.cancelled(), if !request.finishes => Err(RegistryFault::Stopped.into()),
-            reply = self.authorized(request) => reply,
+            reply = self.silence.watch(more, self.authorized(request)) => reply,
         };
         if reply.is_ok() {
             self.budget.earn();

@@ -35,6 +35,7 @@ mod retries;
 mod retry;
 mod rights;
 mod sending;
+mod silence;
 mod software;
 mod streams;
 mod tag_range;

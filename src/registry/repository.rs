@@ -16,6 +16,7 @@ use super::exchange::RegistryRequest;
 use super::manifest::TagOrDigest;
 use super::tag_remover::TagRemovers;
 use crate::credential::Provider;
+use crate::diag::Notices;
 use crate::types::retry::Pauses;
 use crate::types::{Clock, Environment, ImageRepository};
 
@@ -38,10 +39,17 @@ impl Registries {
                 provider,
                 clock,
                 stop,
+                notices: Notices::default(),
             },
             known: Arc::default(),
             removers: Arc::default(),
         }
+    }
+
+    /// The same registries, which report to `notices` if one keeps the run waiting. To be called before the first request.
+    pub(crate) fn with_notices(mut self, notices: Notices) -> Self {
+        self.parts.notices = notices;
+        self
     }
 
     /// The same registries, which remove tags by the APIs that `environment` names. It is read only when a tag is to be

@@ -65,6 +65,7 @@ impl<'a> Retries<'a> {
             ?wait,
             "registry request failed, repeating it"
         );
+        self.connection.silence.pauses(wait, status);
         tokio::select! {
             biased;
             () = parts.stop.cancelled() => Err(RegistryFault::Stopped),

@@ -59,7 +59,7 @@ pub(crate) async fn bake(mut prepared: Prepared, tools: Tools) -> Result<Baked, 
         .map(|node| tell_of_silence(&node.connection, &events));
     let _silences: Vec<_> = silences.collect();
     let wishes = publish;
-    let (registries, _stopper) = registries(&credentials, &environment, &clock, &stop);
+    let (registries, _stopper) = registries(&credentials, &environment, &clock, &stop, &events);
     let parts = SharedParts {
         credentials: Arc::clone(&credentials),
         registries,
@@ -440,6 +440,7 @@ fn registries(
     environment: &Environment,
     clock: &Clock,
     stop: &Stop,
+    events: &EventSink,
 ) -> (Registries, AbortOnDropHandle<()>) {
     let stopping = CancellationToken::new();
     let (stop, token) = (stop.clone(), stopping.clone());
@@ -447,8 +448,9 @@ fn registries(
         stop.requested().await;
         token.cancel();
     }));
-    let registries =
-        Registries::new(credentials.clone(), clock.clone(), stopping).with_environment(environment);
+    let registries = Registries::new(credentials.clone(), clock.clone(), stopping)
+        .with_environment(environment)
+        .with_notices(events.notices());
     (registries, stopper)
 }
 

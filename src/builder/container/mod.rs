@@ -121,7 +121,7 @@ async fn pull(
         environment,
         clock: Clock::system(),
         withheld: BTreeSet::new(),
-        notices: Box::new(|_| ()),
+        notices: events.notices(),
     });
     // Without a credential, the registry itself says what is missing.
     let credential = provider.credential(reference.domain(), &[], &[]).await;

@@ -297,7 +297,7 @@ async fn credentials(order: &BuildOrder<'_>, events: &EventSink, clock: Clock) -
             environment: &environment,
             clock,
             withheld,
-            notices: Box::new(move |notice| events.send(EventKind::Notice(notice))),
+            notices: events.notices(),
         })
     };
     unblock(read).await

@@ -6,6 +6,7 @@ use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
 use super::privileges;
+use crate::cli::screen::Screen;
 use crate::cli::signals::Signals;
 use crate::credential::{Provider, ProviderOptions};
 use crate::diag::Diagnostics;
@@ -80,14 +81,16 @@ impl Check<'_> {
         let Ok(runtime) = runtime else {
             return Diagnostics::default();
         };
+        let notices = Screen::notices_of_process(environment);
         let credentials = Provider::new(ProviderOptions {
             environment,
             clock: Clock::system(),
             withheld: run::secret_variables(plan, environment),
-            notices: Box::new(|_| {}),
+            notices: notices.clone(),
         });
         let clock = Clock::system();
-        let registries = Registries::new(credentials.clone(), clock, CancellationToken::new());
+        let registries = Registries::new(credentials.clone(), clock, CancellationToken::new())
+            .with_notices(notices);
         let look = run::refusals(plan, self.publish, environment, &credentials, &registries);
         let found = runtime.block_on(look);
         // A credential helper may still be waiting for an answer that nobody needs any more.

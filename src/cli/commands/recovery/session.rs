@@ -12,7 +12,7 @@ use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
 use crate::cli::{docker_config, logs};
 use crate::credential::{Provider, ProviderOptions};
-use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::diag::{Class, Diagnostic, Diagnostics, Notices};
 use crate::publish::journal::RunId;
 use crate::publisher::PublishError;
 use crate::registry::{Registries, RegistrySecurity};
@@ -142,7 +142,8 @@ fn in_runtime(
         .enable_all()
         .build()
         .map_err(|error| internal(&format!("cannot start the runtime: {error}")))?;
-    let credentials = provider(environment);
+    let notices = Screen::notices_of_process(environment);
+    let credentials = provider(environment, notices.clone());
     for warning in credentials
         .configurations()
         .filter_map(docker_config::warning)
@@ -151,8 +152,9 @@ fn in_runtime(
     }
     let clock = Clock::system();
     let stop = CancellationToken::new();
-    let registries =
-        Registries::new(credentials, clock.clone(), stop.clone()).with_environment(environment);
+    let registries = Registries::new(credentials, clock.clone(), stop.clone())
+        .with_environment(environment)
+        .with_notices(notices);
     let security = if args.insecure {
         RegistrySecurity::Waived
     } else {
@@ -187,12 +189,12 @@ fn in_runtime(
     }
 }
 
-fn provider(environment: &Environment) -> Provider {
+fn provider(environment: &Environment, notices: Notices) -> Provider {
     Provider::new(ProviderOptions {
         environment,
         clock: Clock::system(),
         withheld: std::collections::BTreeSet::new(),
-        notices: Box::new(|_| {}),
+        notices,
     })
 }
 
