@@ -54,13 +54,18 @@ enum AnnotatedPlace {
 }
 
 impl IndexAnnotation {
-    /// The annotation that the attribute `name` of an exporter asks for: `annotation-index.KEY` or
+    /// The annotation that the attribute `name` of an exporter asks for: `annotation-index[PLATFORM].KEY` or
     /// `annotation-manifest-descriptor[PLATFORM].KEY`, with or without a platform. `None` for all other attributes; the nodes set those
     /// annotations of manifests themselves.
     pub(crate) fn of(name: &str, value: &str) -> Option<Self> {
         let rest = name.strip_prefix("annotation-")?;
-        let (place, key) = if let Some(key) = rest.strip_prefix("index.") {
-            (AnnotatedPlace::Index, key)
+        let (place, key) = if let Some(rest) = rest.strip_prefix("index") {
+            // An index is for all platforms, so one that is named does not count.
+            let key = match rest.strip_prefix('[') {
+                Some(rest) => rest.split_once("].").map(|(_, key)| key),
+                None => rest.strip_prefix('.'),
+            };
+            (AnnotatedPlace::Index, key?)
         } else {
             let rest = rest.strip_prefix("manifest-descriptor")?;
             match rest.strip_prefix('[') {
@@ -308,7 +313,7 @@ mod tests {
         ];
         let annotations = [
             ("annotation-index.title", "t"),
-            ("annotation-index.author", "me"),
+            ("annotation-index[linux/arm64].author", "me"),
             ("annotation-manifest-descriptor[linux/arm64/v8].only", "arm"),
             ("annotation-manifest-descriptor.each", "all"),
             ("annotation-manifest.inside", "the nodes set it"),

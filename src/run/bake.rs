@@ -169,17 +169,19 @@ fn interrupted(
 
 /// Notes the builds of `work`, which are about to begin, for buildx's history.
 async fn note_builds(work: &NodesWork, ready: &HashMap<TargetName, Ready>, requested: &[String]) {
+    let mut notes = RunNotes::new(requested);
+    let mut environment = None;
     for (shared, work) in work.by_node() {
-        let Some(node) = shared.known_node.clone() else {
-            continue;
-        };
-        let builds = work.builds.iter();
-        let builds = builds.filter_map(|(name, build_ref)| Some((ready.get(name)?, build_ref)));
-        let setting = &shared.setting;
-        if let Some(notes) = RunNotes::new(node, builds, requested, &setting.paths) {
-            let environment = setting.environment.clone();
-            unblock(move || notes.write(&environment)).await;
+        if let Some(node) = &shared.known_node {
+            let builds = work.builds.iter();
+            let builds = builds.filter_map(|(name, build_ref)| Some((ready.get(name)?, build_ref)));
+            let setting = &shared.setting;
+            notes.add(node, builds, &setting.paths);
+            environment.get_or_insert_with(|| setting.environment.clone());
         }
+    }
+    if let Some(environment) = environment.filter(|_| !notes.is_empty()) {
+        unblock(move || notes.write(&environment)).await;
     }
 }
 

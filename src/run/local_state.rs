@@ -4,6 +4,7 @@
 //! The layout is that of buildx v0.36.1 (`localstate/localstate.go`). A folder that cannot be written is never an error of a
 //! run.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::DirBuilder;
 use std::io::{self, Write as _};
@@ -28,7 +29,7 @@ const REFS: &str = "refs";
 const GROUPS: &str = "__group__";
 
 /// A node of a builder that buildx knows, too.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct KnownNode {
     pub(super) builder: String,
     pub(super) node: String,
@@ -57,38 +58,45 @@ struct GroupNote {
 /// The builds of a run, to be noted.
 #[derive(Debug)]
 pub(super) struct RunNotes {
-    node: KnownNode,
-    builds: Vec<(BuildRef, BuildNote)>,
+    builds: Vec<(KnownNode, BuildRef, BuildNote)>,
     group: (BuildRef, GroupNote),
 }
 
 impl RunNotes {
-    /// The notes of `builds` on `node`. The user asked for `requested`. `None` if nothing is built.
-    pub(super) fn new<'a>(
-        node: KnownNode,
-        builds: impl IntoIterator<Item = (&'a Ready, &'a BuildRef)>,
-        requested: &[String],
-        paths: &Resolver,
-    ) -> Option<Self> {
-        let group = BuildRef::new();
-        let builds: Vec<_> = builds
-            .into_iter()
-            .map(|(ready, build_ref)| (build_ref.clone(), note(ready, &group, paths.base())))
-            .collect();
-        if builds.is_empty() {
-            return None;
-        }
+    /// The notes of a run in which the user asked for `requested`, without builds.
+    pub(super) fn new(requested: &[String]) -> Self {
         let mut targets = requested.to_vec();
         if targets.is_empty() {
             targets.push("default".to_owned());
         }
-        let refs = builds.iter().map(|(build_ref, _)| build_ref.to_string());
-        let refs = refs.collect();
-        Some(Self {
-            node,
-            builds,
-            group: (group, GroupNote { targets, refs }),
-        })
+        let refs = Vec::new();
+        Self {
+            builds: Vec::new(),
+            group: (BuildRef::new(), GroupNote { targets, refs }),
+        }
+    }
+
+    /// Adds `builds` on `node`. The parts of a target that several nodes build have one ref.
+    pub(super) fn add<'a>(
+        &mut self,
+        node: &KnownNode,
+        builds: impl IntoIterator<Item = (&'a Ready, &'a BuildRef)>,
+        paths: &Resolver,
+    ) {
+        let (group, GroupNote { refs, .. }) = &mut self.group;
+        for (ready, build_ref) in builds {
+            let note = note(ready, group, paths.base());
+            self.builds.push((node.clone(), build_ref.clone(), note));
+            let text = build_ref.to_string();
+            if !refs.contains(&text) {
+                refs.push(text);
+            }
+        }
+    }
+
+    /// Whether nothing is built.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.builds.is_empty()
     }
 
     /// Writes the notes into the folder that the environment names. Blocking.
@@ -102,8 +110,11 @@ impl RunNotes {
     }
 
     fn write_into(&self, refs: &Path) -> io::Result<()> {
-        let names = [self.node.builder.as_str(), self.node.node.as_str()];
-        if !names.into_iter().all(is_file_name) {
+        let nodes: BTreeSet<&KnownNode> = self.builds.iter().map(|(node, ..)| node).collect();
+        let mut names = nodes
+            .iter()
+            .flat_map(|node| [node.builder.as_str(), node.node.as_str()]);
+        if !names.all(is_file_name) {
             return Err(io::Error::other(
                 "the name of the builder is not a file name",
             ));
@@ -111,15 +122,18 @@ impl RunNotes {
         // Groups of an older layout are left to buildx, which converts them.
         let is_new = !refs.exists();
         let groups = folder(refs.join(GROUPS))?;
-        let builds = folder(refs.join(&self.node.builder).join(&self.node.node))?;
-        sweep_at(&builds);
+        let of_node = |node: &KnownNode| refs.join(&node.builder).join(&node.node);
+        for node in nodes {
+            sweep_at(&folder(of_node(node))?);
+        }
         if is_new {
             write(&refs.join("version"), 0o600, VERSION)?;
         }
         let (id, group) = &self.group;
         write(&groups.join(id.as_str()), 0o600, &json(group)?)?;
-        for (build_ref, note) in &self.builds {
-            write(&builds.join(build_ref.as_str()), 0o644, &json(note)?)?;
+        for (node, build_ref, note) in &self.builds {
+            let place = of_node(node).join(build_ref.as_str());
+            write(&place, 0o644, &json(note)?)?;
         }
         Ok(())
     }
@@ -229,7 +243,9 @@ mod tests {
         };
         let (ready, id) = (ready("context = \"app\""), BuildRef::from_text("the-ref"));
         let paths = Resolver::new(Path::new("/project"));
-        RunNotes::new(node, [(&ready, &id)], &[], &paths).unwrap()
+        let mut notes = RunNotes::new(&[]);
+        notes.add(&node, [(&ready, &id)], &paths);
+        notes
     }
 
     #[test]
@@ -241,7 +257,7 @@ mod tests {
         notes.write_into(&refs).unwrap();
         let read = |path: &str| std::fs::read_to_string(refs.join(path)).unwrap();
         let group = notes.group.0.as_str();
-        let name = notes.builds[0].1.target.clone();
+        let name = notes.builds[0].2.target.clone();
         assert_eq!(
             read("ci/ci0/the-ref"),
             format!(
@@ -259,6 +275,32 @@ mod tests {
         std::fs::remove_file(refs.join("version")).unwrap();
         notes.write_into(&refs).unwrap();
         assert!(!refs.join("version").exists());
+    }
+
+    #[test]
+    fn the_parts_of_a_target_are_one_build_of_one_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let refs = dir.path().join("refs");
+        let mut notes = notes("ci", "ci0");
+        let (ready, id) = (ready("context = \"app\""), BuildRef::from_text("the-ref"));
+        let second = KnownNode {
+            builder: "ci".to_owned(),
+            node: "ci1".to_owned(),
+        };
+        notes.add(
+            &second,
+            [(&ready, &id)],
+            &Resolver::new(Path::new("/project")),
+        );
+        notes.write_into(&refs).unwrap();
+        let groups: Vec<_> = std::fs::read_dir(refs.join(GROUPS)).unwrap().collect();
+        assert_eq!(groups.len(), 1);
+        let group = groups[0].as_ref().unwrap().path();
+        let group = std::fs::read_to_string(group).unwrap();
+        assert_eq!(group, r#"{"Targets":["default"],"Refs":["the-ref"]}"#);
+        for node in ["ci0", "ci1"] {
+            assert!(refs.join("ci").join(node).join("the-ref").exists());
+        }
     }
 
     #[test_case("../x", "n"; "a folder above")]

@@ -131,6 +131,42 @@ fn githubs_cache_is_left_out_with_a_message_if_its_credentials_are_missing() {
     assert!(output.stderr.contains("not to `run:` steps"), "{output}");
 }
 
+/// The builder exports the image once more for the push. Not all images may have their caches from the first time.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn images_that_the_builder_pushes_have_their_own_cache() {
+    let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR");
+    let builder = Buildkitd::start_with_images().await;
+    let team = format!("inline-pushed-{}", std::process::id());
+    let target = |name: &str, more: &str| {
+        format!(
+            "target \"{name}\" {{\n  dockerfile-inline = \"FROM busybox\\nRUN echo {name} > /x\\n\"\n  tags = [\"{registry}/{team}/{name}:1\"]\n{more}\n}}\n"
+        )
+    };
+    let definition = format!(
+        "group \"default\" {{\n  targets = [\"a\", \"b\"]\n}}\n{}{}",
+        target("a", "  cache-to = [\"type=inline\"]"),
+        target("b", "  args = { BUILDKIT_INLINE_CACHE = \"1\" }")
+    );
+    let project = TestProject::new()
+        .file("docker-bake.hcl", definition)
+        .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
+        .env("RBAKE_UPLOAD", "builder")
+        .env("BUILDKIT_HOST", builder.endpoint());
+    let contents = RegistryContents::of(&registry);
+    let _ = succeeds(project.rbake(&["--push"]));
+    for name in ["a", "b"] {
+        let path = format!("{team}/{name}");
+        let image = contents.json(&path, "1").await.unwrap();
+        let config = image["config"]["digest"].as_str().unwrap();
+        let config = contents.json_blob(&path, config).await.unwrap();
+        assert!(
+            config["moby.buildkit.cache.v0"].is_string(),
+            "{name}: {config}"
+        );
+    }
+}
+
 // Eleven stages, of which each of four targets reaches some that the others do not.
 const ELEVEN_STAGES: &str = "FROM busybox AS base
 WORKDIR /w

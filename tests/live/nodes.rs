@@ -520,6 +520,55 @@ async fn a_cache_of_targets_on_two_nodes_holds_the_steps_of_both() {
     }
 }
 
+/// What becomes of rare outputs is as with buildx.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn inline_caches_annotations_and_tags_of_digests_reach_the_index() {
+    let pair = Pair::created_by(Baker::Rbake).await;
+    let contents = RegistryContents::of(&pair.registry);
+    for baker in Baker::ALL {
+        let path = format!("nodes/rare-{}", program(baker));
+        let repository = pair.repository(&format!("rare-{}", program(baker)));
+        pair.write(&format!(
+            r#"target "default" {{
+  platforms   = ["linux/amd64", "linux/arm64"]
+  annotations = ["index[linux/arm64]:a=b"]
+  cache-to    = ["type=inline"]
+  tags        = ["{repository}:1"]
+  dockerfile-inline = "FROM --platform=linux/amd64 busybox AS run\nRUN echo made > /made\nFROM scratch\nCOPY --from=run /made /\nCOPY file /"
+}}
+"#
+        ));
+        pair.bakes(baker, &["--push"]);
+        let index = contents.json(&path, "1").await.unwrap();
+        assert_eq!(index["annotations"]["a"], "b", "{baker:?}: {index}");
+        let digest = index["manifests"][0]["digest"].as_str().unwrap();
+        let image = contents.json(&path, digest).await.unwrap();
+        let config = image["config"]["digest"].as_str().unwrap();
+        let config = contents.json_blob(&path, config).await.unwrap();
+        assert!(
+            config["moby.buildkit.cache.v0"].is_string(),
+            "{baker:?}: {config}"
+        );
+        let output = "--set=*.output=type=image,push=true,push-by-digest=true";
+        pair.bakes(
+            baker,
+            &[output, &format!("--set=*.tags={repository}:tagged")],
+        );
+        let tagged = contents.digest(&path, "tagged").await;
+        assert!(tagged.is_some(), "{baker:?}");
+        pair.bakes(
+            baker,
+            &["--set=*.output=type=cacheonly", "--metadata-file=m.json"],
+        );
+        let metadata = pair.read("m.json");
+        assert!(
+            metadata["default"]["buildx.build.ref"].is_string(),
+            "{baker:?}: {metadata}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
 async fn a_call_is_answered_by_one_node() {

@@ -33,9 +33,11 @@ const PRIVILEGES: [&str; 3] = ["network.host", "security.insecure", "device"];
 /// Returns the warnings for `target`, each with its place.
 pub(super) fn check(target: &PlannedTarget) -> Vec<(Diagnostic, Option<Span>)> {
     let mut found = Vec::new();
-    for platform in &target.attributes.platforms {
-        if let Some(problem) = unknown_platform(target, &platform.value) {
-            found.push((problem, platform.span));
+    for entry in &target.attributes.platforms {
+        // One text may name several.
+        for platform in entry.value.split(',').map(str::trim) {
+            let problem = unknown_platform(target, platform);
+            found.extend(problem.map(|problem| (problem, entry.span)));
         }
     }
     for entry in &target.attributes.entitlements {
@@ -121,6 +123,8 @@ mod tests {
     #[test_case("arm64", None; "an architecture alone")]
     #[test_case("local", None)]
     #[test_case("wasi/wasm", None)]
+    #[test_case("linux/amd64,linux/arm64, linux/arm/v7", None)]
+    #[test_case("linux/arm64,linux/amd65", Some("did you mean `linux/amd64`?"))]
     fn unknown_platforms_get_help(text: &str, expected: Option<&str>) {
         let target = planned(&format!("platforms = [{text:?}]"));
         let help = check(&target)

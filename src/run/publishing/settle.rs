@@ -11,7 +11,7 @@ use super::late::LatePush;
 use super::publication::Publication;
 use super::turns;
 use super::{AtEnd, Company, Publishing, messages, response};
-use crate::engine::spec::{NoCache, SolveExport};
+use crate::engine::spec::{CacheBackend, NoCache, SolveCache, SolveExport};
 use crate::engine::{BuildRef, Sessions, SolveSpec};
 use crate::event::{EventKind, EventSink, StatusUpdate};
 use crate::outcome::{FailureKind, SolveFailure, Solved};
@@ -355,9 +355,9 @@ pub(super) fn again(spec: &SolveSpec, export: SolveExport, is_parent: bool) -> S
         // The first solve is in the history.
         internal: true,
         exports: vec![export],
-        // The first solve has exported the caches. They are imported again, because the builder forgets results that it did not
-        // need to load, and would run their steps.
-        cache_exports: Vec::new(),
+        // The first solve has exported the caches, except those that are part of the image. They are imported again, because the
+        // builder forgets results that it did not need to load, and would run their steps.
+        cache_exports: inline_caches(spec),
         // The first solve has built what must not come from the cache. If others use the result, the builder still has the
         // steps, and their provenance names the request only if all that it knows of are equal.
         no_cache: if is_parent {
@@ -367,6 +367,13 @@ pub(super) fn again(spec: &SolveSpec, export: SolveExport, is_parent: bool) -> S
         },
         ..spec.clone()
     }
+}
+
+/// The caches that `spec` exports into the image.
+fn inline_caches(spec: &SolveSpec) -> Vec<SolveCache> {
+    let caches = spec.cache_exports.iter();
+    let inline = caches.filter(|cache| cache.backend == CacheBackend::Inline);
+    inline.cloned().collect()
 }
 
 /// Solves the target again for `export`.

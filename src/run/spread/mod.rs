@@ -13,6 +13,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
+use super::nodes::alone;
 use super::scheduler::NotBuilt;
 use super::target::TargetWork;
 use crate::outcome::Solved;
@@ -33,7 +34,9 @@ pub(super) async fn run(
     let mut running: FuturesUnordered<_> = parts
         .into_iter()
         .enumerate()
-        .map(|(number, (run, lowered))| async move { (number, Box::pin(run.run(lowered)).await) })
+        .map(
+            |(number, (run, lowered))| async move { (number, Box::pin(alone(run, lowered)).await) },
+        )
         .collect();
     let mut solved: Vec<Option<Solved>> = halts.iter().map(|_| None).collect();
     let mut failed = None;

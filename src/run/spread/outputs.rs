@@ -185,7 +185,9 @@ async fn push_one(
     let manifest = RawManifest::new(merged.media_type, merged.bytes.into());
     let manifest = manifest.map_err(|error| failed(in_one_line(&error)))?;
     for name in &push.names {
-        let to = if push.by_digest || name.reference().has_digest() {
+        // As in buildx, a tag that is written is set in any case.
+        let is_untagged = push.by_digest && name.reference().tag().is_none();
+        let to = if is_untagged || name.reference().has_digest() {
             TagOrDigest::Digest(manifest.digest().clone())
         } else {
             tag_of(name).unwrap_or_else(|| TagOrDigest::Digest(manifest.digest().clone()))
