@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::advice::{self, SearchedPlace};
-use super::candidate::Offers;
+use super::candidate::{Offers, Settings};
 use super::container::DriverOptionError;
 use super::create::option_help;
 use super::docker_context::DockerContextError;
@@ -311,6 +311,11 @@ pub(super) fn explain_context(error: &DockerContextError) -> Diagnostic {
 impl BuilderRefusal {
     fn explain(&self, told: Diagnostic, place: &SearchedPlace) -> Diagnostic {
         const OTHERS: &str = "`rbake builder status` lists the other builders";
+        // Without a name, the verbs are about the current builder.
+        let builder = match &place.settings {
+            Settings::Store(name) => format!(" {}", shell_word(name)),
+            _ => String::new(),
+        };
         match self {
             Self::Lacks(needs) => {
                 let told = needs
@@ -339,10 +344,10 @@ impl BuilderRefusal {
                 .help(format!("`docker unpause {}`", shell_word(name))),
             Self::WorkloadGone(_) => told
                 .note(self.to_string())
-                .help("`rbake builder start` makes it"),
+                .help(format!("`rbake builder start{builder}` makes it")),
             Self::NoPod(_) => told
                 .note(self.to_string())
-                .help("`rbake builder start` waits until its pods are ready"),
+                .help(format!("`rbake builder start{builder}` waits until its pods are ready")),
             Self::PodsUnready {
                 selector,
                 namespace,
@@ -366,7 +371,7 @@ impl BuilderRefusal {
                 .fold(told.note(in_one_line(self)), |told, line| {
                     told.note(format!("| {line}"))
                 })
-                .help("`rbake builder logs` shows its log"),
+                .help(format!("`rbake builder logs{builder}` shows its log")),
             Self::Option(error) => option_help(told.note(error.to_string()), error)
                 .help("correct it with `rbake builder create --name … --node … --driver-opt …`"),
             Self::Image { .. }
@@ -503,7 +508,7 @@ mod tests {
             builder: "the Docker Engine at unix:///var/run/docker.sock".into(),
             from: "`BUILDX_BUILDER`".into(),
             place: Box::new(SearchedPlace {
-                settings: super::super::candidate::Settings::Default,
+                settings: Settings::Default,
                 endpoint: None,
                 answer: None,
             }),

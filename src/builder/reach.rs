@@ -6,7 +6,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::candidate::{Candidate, Offers, Reach};
+use tokio::time::Instant;
+
+use super::candidate::{Candidate, Offers, Reach, Settings};
 use super::container;
 use super::embedded::{self, Launcher, Lease};
 use super::error::BuilderRefusal;
@@ -25,6 +27,11 @@ use crate::types::requirements::Requirements;
 /// is the first.
 const CONTAINER_TRIES: u32 = 15;
 const CONTAINER_PAUSE: Duration = Duration::from_millis(120);
+
+/// How long to try a remote builder at whose address nobody listens. buildx tries as long (`driver/remote/driver.go`).
+const LISTENS_WITHIN: Duration = Duration::from_secs(20);
+/// The longest pause before it is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A builder that answers and can do what the plan needs.
 pub(super) struct Reached {
@@ -89,7 +96,12 @@ impl Reacher<'_> {
                 {
                     return Err(BuilderRefusal::Absent);
                 }
-                let connection = self.open(endpoint.clone(), limit).await?;
+                let is_stored = matches!(candidate.settings, Settings::Store(_));
+                let connection = if is_stored && self.launcher.is_some() {
+                    self.open_when_it_listens(endpoint).await?
+                } else {
+                    self.open(endpoint.clone(), limit).await?
+                };
                 match endpoint.as_docker() {
                     Some(host) if connection.is_docker() => {
                         self.docker_by_another_name(&host, candidate, limit).await
@@ -216,8 +228,15 @@ impl Reacher<'_> {
             // If it does not run and nothing may be started here, connecting fails, and the error says so.
             (ContainerState::Running | ContainerState::Created | ContainerState::Stopped, _) => {}
         }
-        let endpoint = in_container(container, host);
-        Ok(buildkitd(self.open(endpoint, None).await?, None))
+        match self.open(in_container(container, host), None).await {
+            // Somebody else has just started it.
+            Err(ConnectionError::Dial(error))
+                if self.launcher.is_some() && error.finds_nobody() =>
+            {
+                self.await_daemon(&docker, container, host).await
+            }
+            opened => Ok(buildkitd(opened?, None)),
+        }
     }
 
     /// Starts `container`, and waits until the buildkitd in it answers.
@@ -286,6 +305,28 @@ impl Reacher<'_> {
         match limit {
             Some(limit) => Connection::open_patiently(endpoint, limit, patience).await,
             None => Connection::open_with(endpoint, patience).await,
+        }
+    }
+
+    /// Connects to a builder that may have just been started, such as one in a container beside this one. buildx waits for it,
+    /// too.
+    async fn open_when_it_listens(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<Connection, ConnectionError> {
+        let begun = Instant::now();
+        let mut turn = 1;
+        loop {
+            match self.open(endpoint.clone(), None).await {
+                Err(ConnectionError::Dial(error))
+                    if error.finds_nobody() && begun.elapsed() < LISTENS_WITHIN =>
+                {
+                    tracing::debug!(turn, "retry: nobody listens yet");
+                    tokio::time::sleep((CONTAINER_PAUSE * turn).min(LONGEST_PAUSE)).await;
+                }
+                opened => return opened,
+            }
+            turn += 1;
         }
     }
 

@@ -171,6 +171,7 @@ pub struct Connection {
     counters: Arc<Counters>,
     version: Option<String>,
     is_docker: bool,
+    remarks: Option<Remarks>,
     ended: watch::Receiver<Option<End>>,
     silence: watch::Receiver<Duration>,
     closing: CancellationToken,
@@ -260,8 +261,8 @@ impl Connection {
             .handshake::<_, Body>(stream)
             .await
             .map_err(|error| {
-                let detail = with_remarks(in_one_line(&error), dialled.remarks.as_ref());
-                no_grpc(&endpoint, counters.read(), detail)
+                let said = dialled.remarks.as_ref();
+                no_grpc(&endpoint, counters.read(), in_one_line(&error), said)
             })?;
         let closing = CancellationToken::new();
         let channel = GrpcChannel { send, authority };
@@ -276,13 +277,16 @@ impl Connection {
                 pulse::watch(&counters, patience, &tell_silence, ask).await
             }
         };
-        let ended = tracing::info_span!("connection", %endpoint)
-            .in_scope(|| drive(connection, line, given_up, closing.clone(), dialled.remarks));
+        let ended = tracing::info_span!("connection", %endpoint).in_scope(|| {
+            let remarks = dialled.remarks.clone();
+            drive(connection, line, given_up, closing.clone(), remarks)
+        });
         let mut connection = Self {
             channel,
             counters,
             version: None,
             is_docker: false,
+            remarks: dialled.remarks,
             ended,
             silence,
             closing,
@@ -354,7 +358,12 @@ impl Connection {
             Some(reason) => reason.to_string(),
             None => status.message().to_owned(),
         };
-        no_grpc(&self.endpoint, self.traffic(), detail)
+        no_grpc(
+            &self.endpoint,
+            self.traffic(),
+            detail,
+            self.remarks.as_ref(),
+        )
     }
 
     /// The address of the daemon.
@@ -469,8 +478,21 @@ impl fmt::Debug for Connection {
 
 /// The error for a server that did not speak gRPC. With TLS 1.3, a server refuses a client's certificate only after
 /// the handshake, and its alert may be lost with the connection. So if a TLS server has sent nothing at all, this
-/// reports a failed handshake.
-fn no_grpc(endpoint: &Endpoint, traffic: Traffic, detail: String) -> ConnectionError {
+/// reports a failed handshake. If nothing has arrived through a program, it reports what that has said.
+fn no_grpc(
+    endpoint: &Endpoint,
+    traffic: Traffic,
+    detail: String,
+    remarks: Option<&Remarks>,
+) -> ConnectionError {
+    let said = remarks.map(Remarks::text).unwrap_or_default();
+    if traffic.received == 0 && !said.is_empty() {
+        let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+        return ConnectionError::Dial(DialError::Ended {
+            endpoint: endpoint.to_string(),
+            said: lines.collect::<Vec<_>>().join("; "),
+        });
+    }
     if traffic.received == 0
         && let Endpoint::Tcp { tls: Some(tls), .. } = endpoint
     {

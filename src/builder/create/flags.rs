@@ -59,21 +59,32 @@ pub(super) fn with_entitlement(
     network: Option<&str>,
     config_allows_it: bool,
 ) {
-    let mut given = Vec::new();
-    let mut words = flags.iter().peekable();
-    while let Some(word) = words.next() {
-        if let Some(value) = word.strip_prefix(ENTITLEMENT) {
-            match value.strip_prefix('=') {
-                Some(value) => given.push(value),
-                None if value.is_empty() => given.extend(words.peek().map(|next| next.as_str())),
-                None => {}
-            }
-        }
-    }
+    let given = entitlements(flags);
     let has_it = given.contains(&HOST_NETWORK);
     if network == Some("host") && !has_it || given.is_empty() && !config_allows_it {
         flags.push(format!("{ENTITLEMENT}={HOST_NETWORK}"));
     }
+}
+
+/// The entitlements in `flags` that buildx sees: it reads no further than to a flag that it does not know (`pflag`).
+fn entitlements(flags: &[String]) -> Vec<&str> {
+    let mut given = Vec::new();
+    let mut words = flags.iter();
+    while let Some(word) = words.next() {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (word.as_str(), None),
+        };
+        if name == ENTITLEMENT {
+            let Some(value) = value.or_else(|| words.next().map(String::as_str)) else {
+                break;
+            };
+            given.push(value);
+        } else if word.starts_with('-') && word.len() > 1 {
+            break;
+        }
+    }
+    given
 }
 
 #[cfg(test)]
@@ -101,6 +112,8 @@ mod tests {
     #[test_case(&["--allow-insecure-entitlement", "security.insecure"], None, false, false; "others were chosen")]
     #[test_case(&["--allow-insecure-entitlement=security.insecure"], Some("host"), true, true; "the host's network")]
     #[test_case(&["--allow-insecure-entitlement=network.host"], Some("host"), false, false; "it is there")]
+    #[test_case(&["--debug", "--allow-insecure-entitlement", "security.insecure"], None, false, true; "after a flag that buildx does not know")]
+    #[test_case(&["word", "--allow-insecure-entitlement", "security.insecure", "--debug"], None, false, false; "before one")]
     fn the_hosts_network_is_allowed_as_by_buildx(
         flags: &[&str],
         network: Option<&str>,

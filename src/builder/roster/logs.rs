@@ -98,7 +98,7 @@ impl LogError {
             }
             Self::Docker(error) if error.is_not_found() => engine("builder::not-running")
                 .note(in_one_line(error))
-                .help("`rbake builder start` makes and starts its container"),
+                .help("`rbake builder start`, with the name of the builder, makes and starts its container"),
             Self::Docker(error) => engine("builder::unreachable").note(in_one_line(error)),
             Self::Pods(error) => match &**error {
                 BuilderRefusal::Kubernetes(error) => advice::for_kubernetes(
@@ -108,7 +108,7 @@ impl LogError {
                 BuilderRefusal::WorkloadGone(_) | BuilderRefusal::NoPod(_) => {
                     engine("builder::not-running")
                         .note(in_one_line(&**error))
-                        .help("`rbake builder start` makes its pods")
+                        .help("`rbake builder start`, with the name of the builder, makes its pods")
                 }
                 other => engine("builder::unreachable").note(in_one_line(other)),
             },

@@ -128,6 +128,14 @@ pub enum DialError {
         #[source]
         source: std::io::Error,
     },
+    /// The program that leads to the daemon has ended before the daemon has answered.
+    #[error("cannot reach `{endpoint}`: {said}")]
+    Ended {
+        /// The address.
+        endpoint: String,
+        /// What the program wrote to standard error, in one line.
+        said: String,
+    },
     /// A Docker Engine did not give a stream to its BuildKit or to a container.
     #[error("cannot reach the builder through Docker at `{host}`: {reason}")]
     Docker {
@@ -148,6 +156,21 @@ pub enum DialError {
 }
 
 impl DialError {
+    /// Whether there is no daemon at the address, which may be because it has just been started.
+    pub(crate) fn finds_nobody(&self) -> bool {
+        use std::io::ErrorKind as Kind;
+        match self {
+            Self::Connect { source, .. } => {
+                matches!(source.kind(), Kind::ConnectionRefused | Kind::NotFound)
+            }
+            // The words of `buildctl dial-stdio` and ssh for the same.
+            Self::Ended { said, .. } => ["connection refused", "no such file or directory"]
+                .iter()
+                .any(|words| said.to_ascii_lowercase().contains(words)),
+            _ => false,
+        }
+    }
+
     /// Whether another attempt may succeed without any change by the user.
     pub fn is_transient(&self) -> bool {
         use std::io::ErrorKind as Kind;
