@@ -10,6 +10,7 @@ use super::cache::succeeds;
 use crate::support::bakers::{Baker, Bakers};
 use crate::support::buildkitd::Buildkitd;
 use crate::support::fault_proxy::{FaultProxy, Way};
+use crate::support::interrupted::Run;
 use crate::support::project::{CommandOutput, TestProject};
 use crate::support::splitmix::SplitMix;
 use crate::support::{layout, peers, predicates};
@@ -344,4 +345,137 @@ async fn linked_targets_share_it_too() {
         let [own, expected] = provenances(&project, target);
         assert_eq!(own, expected, "{target}");
     }
+}
+
+/// All targets have one Dockerfile, which is transferred once, too.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn linked_targets_with_one_dockerfile_have_the_provenance_of_buildx() {
+    let daemon = Buildkitd::start(&[]).await;
+    let bakers = Bakers::on(&daemon.endpoint().to_string());
+    let mut dockerfile = String::new();
+    let mut definition = "variable \"OUT\" { default = \"out\" }\ngroup \"default\" { targets = [\"t0\", \"t1\", \"t2\"] }\n".to_owned();
+    for n in 0..3 {
+        let common = "COPY data/p0 data/p1 data/p2 data/p3 data/p4 data/p5";
+        writeln!(
+            dockerfile,
+            "FROM scratch AS t{n}\n{common} data/p{} /x/",
+            n + 6
+        )
+        .unwrap();
+        let mut contexts = String::new();
+        if n > 0 {
+            writeln!(dockerfile, "COPY --from=below /x/file /below").unwrap();
+            contexts = format!("  contexts = {{ below = \"target:t{}\" }}\n", n - 1);
+        }
+        write!(
+            definition,
+            "target \"t{n}\" {{\n  target = \"t{n}\"\n{contexts}  args = {{ SOURCE_DATE_EPOCH = \"0\" }}\n  output = [\"type=oci,dest=${{OUT}}-t{n}.tar,rewrite-timestamp=true\"]\n}}\n"
+        )
+        .unwrap();
+    }
+    let mut project = TestProject::new()
+        .file("Dockerfile", dockerfile)
+        .file("docker-bake.hcl", definition);
+    for part in 0..PARTS {
+        project = project.file(&format!("data/p{part}/file"), noise(part as u64));
+    }
+    let [rbake, _] = baked(&bakers, &project);
+    assert_eq!(transfers(&rbake), 1, "{rbake}");
+    for target in ["t0", "t1", "t2"] {
+        let [own, expected] = provenances(&project, target);
+        // buildx leaves them out sometimes.
+        let inputs = "/invocation/parameters/inputs";
+        assert_eq!(
+            own.pointer(inputs).is_some(),
+            target != "t0",
+            "{target}: {own}"
+        );
+        if expected.pointer(inputs).is_some() {
+            assert_eq!(own, expected, "{target}");
+        }
+    }
+}
+
+/// A frontend of version 1.4 does not know `TARGETSTAGE`, which the daemon knows: it would build another stage.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn a_stage_that_only_the_image_can_name_is_whole() {
+    let daemon = Buildkitd::start_with_images().await;
+    let mut dockerfile =
+        "# syntax=docker/dockerfile:1.4\nFROM scratch AS base-x\nCOPY data /px\n".to_owned();
+    let common = "COPY data/p0 data/p1 data/p2 data/p3 data/p4 data/p5";
+    for name in ["a", "b"] {
+        writeln!(
+            dockerfile,
+            "FROM scratch AS base-{name}\nCOPY data/p7 /p{name}"
+        )
+        .unwrap();
+    }
+    for name in ["a", "b"] {
+        writeln!(
+            dockerfile,
+            "FROM base-${{TARGETSTAGE:-x}} AS {name}\n{common} /x/"
+        )
+        .unwrap();
+    }
+    let definition = "target \"default\" {\n  name = x\n  matrix = { x = [\"a\", \"b\"] }\n  target = x\n  output = [\"type=local,dest=made/${x}\"]\n}\n";
+    let mut project = TestProject::new()
+        .file("Dockerfile", dockerfile)
+        .file("docker-bake.hcl", definition);
+    for part in 0..PARTS {
+        project = project.file(&format!("data/p{part}/file"), noise(part as u64));
+    }
+    let project = project.env("BUILDKIT_HOST", daemon.endpoint());
+    let _ = succeeds(project.rbake(&[]));
+    for name in ["a", "b"] {
+        let made = project.path().join("made").join(name).join("px");
+        assert_eq!(std::fs::read_dir(made).unwrap().count(), PARTS, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn a_dockerfile_that_is_saved_during_the_run_is_built_as_it_was() {
+    let daemon = Buildkitd::start_with_images().await;
+    let common = "COPY data/p0 data/p1 data/p2 data/p3 data/p4 data/p5 /x/\n";
+    let mut project = TestProject::new()
+        .file(
+            "A",
+            format!("FROM busybox\n{common}RUN echo is-busy; sleep 5\n"),
+        )
+        .file("B", format!("FROM base\n{common}COPY data/p6 /x/\n"))
+        .file(
+            "docker-bake.hcl",
+            r#"group "default" { targets = ["a", "b"] }
+target "a" {
+  dockerfile = "A"
+}
+target "b" {
+  dockerfile = "B"
+  contexts   = { base = "target:a" }
+  output     = ["type=local,dest=made"]
+}
+"#,
+        );
+    for part in 0..PARTS {
+        // There is a base image, so more must be saved.
+        let content = noise(part as u64).repeat(5);
+        project = project.file(&format!("data/p{part}/file"), content);
+    }
+    let project = project.env("BUILDKIT_HOST", daemon.endpoint());
+    let mut run = Run::start(&project.command(&["--jobs=1", "--progress=plain"]));
+    run.writes("is-busy").await;
+    std::fs::write(project.path().join("B"), "FROM base\nCOPY data /y/\n").unwrap();
+    let ended = run.ended(std::time::Duration::from_secs(120)).await;
+    assert!(ended.status.success(), "{}", ended.stderr);
+    let made = project.path().join("made");
+    assert!(
+        made.join("x/file").exists() && !made.join("y").exists(),
+        "{}",
+        ended.stderr
+    );
+    let again = succeeds(project.rbake(&[]));
+    let parts = std::fs::read_dir(made.join("y")).unwrap();
+    assert_eq!(parts.count(), PARTS, "{again}");
 }

@@ -3,9 +3,17 @@
 //! A frontend that is an image runs in a container, also for an answer without a result. That takes some 35 ms of the builder for
 //! each target, where its built-in frontend takes one or two. So the built-in one is asked in place of an image that is
 //! `docker/dockerfile`, because both read a Dockerfile alike. Steps run with the frontend of the Dockerfile in any case.
+//!
+//! They differ in the variables that they know by themselves (before 0.13, the built-in frontend did not know `TARGETSTAGE`; images
+//! before 1.7 do not, either), and images before 1.4 do not know named contexts. So the answer counts only if it is what the
+//! Dockerfile says without such knowledge.
+
+use std::collections::BTreeSet;
 
 use super::served::dockerfile_text;
+use crate::engine::llb::ContextRead;
 use crate::engine::spec::Frontend;
+use crate::golang::path;
 use crate::plan::PlannedTarget;
 use crate::run::Ready;
 use crate::run::sources::{self, Arguments, Sources};
@@ -15,12 +23,12 @@ use crate::types::Reference;
 const DOCKERFILE_FRONTENDS: [&str; 2] = ["docker/dockerfile", "docker/dockerfile-upstream"];
 
 /// Who says what a target reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answerer {
     /// The built-in frontend. The Dockerfile names no other.
     BuiltIn,
-    /// The built-in frontend, although the Dockerfile names an image.
-    BuiltInForImage,
+    /// The built-in frontend, although the Dockerfile names an image. It must say these paths.
+    BuiltInForImage(BTreeSet<String>),
     /// The image that the Dockerfile names.
     Image,
 }
@@ -44,23 +52,35 @@ impl Answerer {
         let Some(image) = argument.as_deref().or(named.as_deref()) else {
             return Self::BuiltIn;
         };
-        // Versions differ in the variables that they know by themselves: before 0.13, for example, the built-in frontend did
-        // not know `TARGETSTAGE`.
-        let is_certain = |text| match sources::of_stage(text, stage, arguments) {
-            Sources::Paths(paths) => !paths.iter().any(|path| sources::has_variables(path)),
-            Sources::Unknown => false,
-        };
-        if is_dockerfile_frontend(image) && text.is_some_and(is_certain) {
-            Self::BuiltInForImage
-        } else {
-            Self::Image
+        let sources = text.map(|text| sources::of_stage(text, stage, arguments));
+        match sources {
+            Some(Sources::Paths(paths))
+                if is_dockerfile_frontend(image)
+                    && !paths.iter().any(|path| sources::has_variables(path)) =>
+            {
+                Self::BuiltInForImage(paths)
+            }
+            _ => Self::Image,
         }
     }
 
+    /// Whether the target reads what the answer says. If not, a base image may have an `ONBUILD`, for example, or a variable decides
+    /// which stage is built.
+    pub(super) fn is_believed(&self, answer: &ContextRead) -> bool {
+        let Self::BuiltInForImage(expected) = self else {
+            return true;
+        };
+        let said: BTreeSet<String> = match &answer.paths {
+            Some(paths) => paths.iter().map(|path| path::join("/", path)).collect(),
+            None => BTreeSet::from(["/".to_owned()]),
+        };
+        said == *expected
+    }
+
     /// The frontend for the request, where `own` is that of the target.
-    pub(super) fn frontend(self, own: Frontend) -> Frontend {
+    pub(super) fn frontend(&self, own: Frontend) -> Frontend {
         match self {
-            Self::BuiltInForImage => Frontend::OnlyBuiltIn,
+            Self::BuiltInForImage(_) => Frontend::OnlyBuiltIn,
             Self::BuiltIn | Self::Image => own,
         }
     }
@@ -80,6 +100,10 @@ fn is_dockerfile_frontend(command: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn built_in(paths: &[&str]) -> Answerer {
+        Answerer::BuiltInForImage(paths.iter().map(ToString::to_string).collect())
+    }
+
     fn answerer(syntax: &str, copied: &str) -> Answerer {
         let text = format!("# syntax={syntax}\nFROM scratch\nCOPY {copied} /x\n");
         Answerer::of_texts(Some(&text), None, &|_| None)
@@ -94,7 +118,7 @@ mod tests {
             "docker.io/docker/dockerfile-upstream:master",
             "mirror.example.com:5000/hub/docker/dockerfile:1",
         ] {
-            assert_eq!(answerer(image, "a"), Answerer::BuiltInForImage, "{image}");
+            assert_eq!(answerer(image, "a"), built_in(&["/a"]), "{image}");
         }
         for image in [
             "example.com/dockerfile:1",
@@ -113,8 +137,18 @@ mod tests {
             assert_eq!(answerer("docker/dockerfile:1", copied), Answerer::Image);
         }
         let copied = "--from=other $X";
-        let expected = Answerer::BuiltInForImage;
-        assert_eq!(answerer("docker/dockerfile:1", copied), expected);
+        assert_eq!(answerer("docker/dockerfile:1", copied), built_in(&[]));
+    }
+
+    #[test]
+    fn an_answer_counts_only_if_the_dockerfile_says_the_same() {
+        let asked = built_in(&["/a", "/b/c"]);
+        assert!(asked.is_believed(&ContextRead::of_texts(&["b/c", "a"], &["x"])));
+        assert!(!asked.is_believed(&ContextRead::of_texts(&["a", "b/c", "more"], &[])));
+        assert!(!asked.is_believed(&ContextRead::of_texts(&["a"], &[])));
+        let whole = ContextRead::of_texts(&[], &[]);
+        assert!(built_in(&["/"]).is_believed(&whole) && !asked.is_believed(&whole));
+        assert!(Answerer::Image.is_believed(&whole) && Answerer::BuiltIn.is_believed(&whole));
     }
 
     #[test]
@@ -131,7 +165,7 @@ mod tests {
         assert_eq!(other, Answerer::Image);
         let command = Some("docker/dockerfile:1 --x");
         let same = of(Some(text), None, command);
-        assert_eq!(same, Answerer::BuiltInForImage);
+        assert_eq!(same, built_in(&[]));
         assert_eq!(of(Some("FROM scratch"), None, None), Answerer::BuiltIn);
         assert_eq!(of(None, None, command), Answerer::Image);
         let no_stage = of(Some(text), Some("missing"), None);

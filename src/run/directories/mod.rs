@@ -9,6 +9,7 @@
 mod changes;
 mod crowds;
 mod frontends;
+mod frozen;
 mod group;
 mod overlap;
 mod rehearse;
@@ -38,9 +39,10 @@ use crate::types::TargetName;
 use crate::types::blocking::unblock;
 use changes::ContextChanges;
 use crowds::Crowd;
+use frozen::FrozenDockerfiles;
 use group::{ReadFilter, ignore_file};
 pub(super) use rehearse::Rehearsed;
-use served::{alone, dockerfile_text, inline, shared};
+use served::{alone, dockerfile_text, in_memory, inline, shared};
 use shared_read::{SharedDockerfile, SharedRead};
 use size::{SMALL, exceeds};
 
@@ -59,6 +61,8 @@ pub(super) struct Directories {
     apart: HashSet<ShareKey>,
     /// The targets that may read parts of a directory in common.
     crowds: Vec<Crowd>,
+    /// The Dockerfiles that do not change any more.
+    frozen: Arc<FrozenDockerfiles>,
     /// The transfers that targets share. Empty until it is known.
     shared_reads: OnceLock<HashMap<TargetName, SharedRead>>,
     /// What changed while it was sent.
@@ -136,6 +140,7 @@ impl Directories {
             rules,
             apart: HashSet::new(),
             crowds: Vec::new(),
+            frozen: Arc::default(),
             shared_reads: OnceLock::new(),
             changes: ContextChanges::default(),
             readers: Semaphore::new(READERS),
@@ -153,6 +158,7 @@ impl Directories {
             rules: self.rules.clone(),
             apart: self.apart.clone(),
             crowds: Vec::new(),
+            frozen: Arc::clone(&self.frozen),
             shared_reads: self.shared_reads.clone(),
             changes: ContextChanges::default(),
             readers: Semaphore::new(READERS),
@@ -200,6 +206,10 @@ impl Directories {
     /// Asks the frontends of `rehearsed` what they read, and decides which of them share a transfer.
     pub(super) async fn rehearse(&self, rehearsed: Vec<Rehearsed>, shared: &SharedContext) {
         if rehearsed.len() > 1 {
+            let places = rehearsed.iter().map(Rehearsed::places);
+            let names = places.filter_map(|places| self.dockerfile(places));
+            let names = names.map(|place| (place.directory, place.filename));
+            self.frozen.read(names.collect()).await;
             let found = rehearse::shared_reads(&self.crowds, rehearsed, shared).await;
             // It is set only here.
             let _ = self.shared_reads.set(found);
@@ -224,7 +234,11 @@ impl Directories {
         }
         match &places.dockerfile {
             DockerfilePlace::File { dir, filename } if self.is_open(dir, places) => {
-                wanted.push(shared(LocalName::DOCKERFILE, dir, filename.clone()));
+                let (key, mut source) = shared(LocalName::DOCKERFILE, dir, filename.clone());
+                if let Some(files) = self.frozen.get(dir, filename) {
+                    source = in_memory(dir, files.clone());
+                }
+                wanted.push((key, source));
             }
             DockerfilePlace::File { dir, filename } => {
                 wanted.push(alone(dir, filename).await);
@@ -287,14 +301,17 @@ impl Directories {
 
     /// Opens the separate sessions that `wanted` needs, or returns those that are open already.
     pub(super) async fn serve(&self, wanted: WantedDirectories) -> Result<Served, SessionError> {
-        let served = |key: &ShareKey| {
-            let dir = ServedDirectory::directory(key.local.as_str(), &key.directory);
-            (key.clone(), dir)
-        };
         let shared = wanted.shared.as_ref();
-        let context = shared.map(|shared| served(&shared.key));
+        let context = shared.map(|shared| {
+            let key = shared.key.clone();
+            let dir = ServedDirectory::directory(key.local.as_str(), &key.directory);
+            (key, dir)
+        });
         let dockerfile = shared.and_then(|shared| shared.dockerfile.as_ref());
-        let dockerfile = dockerfile.map(|place| served(&place.key()));
+        let dockerfile = dockerfile.map(|place| {
+            let files = self.frozen.of_directory(&place.directory);
+            (place.key(), in_memory(&place.directory, files))
+        });
         let opening = wanted
             .apart
             .into_iter()
@@ -377,8 +394,7 @@ impl Directories {
         };
         let paths = directories
             .into_iter()
-            .map(|directory| directory.path().to_owned())
-            .filter(|path| !path.as_os_str().is_empty());
+            .filter_map(|directory| Some(directory.path()?.to_owned()));
         let paths: BTreeSet<PathBuf> = paths.collect();
         if paths.is_empty() {
             return Vec::new();

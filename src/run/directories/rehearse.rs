@@ -21,6 +21,7 @@ use crate::engine::spec::SolveSpec;
 use crate::engine::{RehearsedSolve, Session, SessionError, SessionId};
 use crate::event::EventSink;
 use crate::outcome::SolveFailure;
+use crate::run::locate::TargetPlaces;
 use crate::run::shared_context::SharedContext;
 use crate::run::{Ready, images};
 use crate::types::TargetName;
@@ -40,6 +41,11 @@ pub(in crate::run) struct Rehearsed {
 }
 
 impl Rehearsed {
+    /// Where its sources are.
+    pub(super) const fn places(&self) -> &TargetPlaces {
+        &self.ready.places
+    }
+
     /// The solve of `ready` as it is rehearsed. `None` if that is not possible.
     pub(in crate::run) fn of(ready: &Ready, spec: &SolveSpec) -> Option<Self> {
         let mut attestations = spec.attestations.iter();
@@ -74,7 +80,14 @@ pub(super) async fn shared_reads(
 ) -> HashMap<TargetName, SharedRead> {
     let notice = Notice::begin(&shared.events, "reads", "find out what the targets read");
     let places = rehearsed.iter().map(|one| {
-        let place = shared.directories.dockerfile(&one.ready.places)?;
+        let directories = &shared.directories;
+        // The provenance of those that use it would name the Dockerfile as an input, or leave the request out.
+        if shared.links.is_parent(&one.ready.planned.name) {
+            return None;
+        }
+        let place = directories.dockerfile(&one.ready.places)?;
+        // The others are served from the disk, to their own target.
+        directories.frozen.get(&place.directory, &place.filename)?;
         Some((one.ready.planned.name.clone(), place))
     });
     let dockerfiles: BTreeMap<TargetName, SharedDockerfile> = places.flatten().collect();
@@ -118,9 +131,11 @@ async fn reads(
     let graph = shared.links.graph();
     let order: HashMap<&TargetName, usize> = graph.order().zip(0..).collect();
     rehearsed.sort_by_key(|one| order.get(&one.ready.planned.name).copied());
+    let mut answerers = Vec::new();
     for one in &mut rehearsed {
         let answerer = Answerer::of(&one.ready).await;
         one.spec.frontend = answerer.frontend(one.spec.frontend.clone());
+        answerers.push(answerer);
     }
     let sessions = JobSessions::open(&rehearsed, shared).await?;
     let solves: Vec<RehearsedSolve> = std::iter::zip(&rehearsed, &sessions.directories)
@@ -144,10 +159,16 @@ async fn reads(
     let asked = shared.engine.rehearse(&sessions.job, &solves);
     let reads = tokio::time::timeout(PATIENCE, asked).await;
     sessions.close().await;
-    let known = std::iter::zip(rehearsed, reads?.map_err(NotRehearsed::Job)?);
-    let known = known.filter_map(|(one, read)| {
+    let known = std::iter::zip(rehearsed, answerers);
+    let known = std::iter::zip(known, reads?.map_err(NotRehearsed::Job)?);
+    let known = known.filter_map(|((one, answerer), read)| {
         let dir = one.ready.places.context_dir()?.to_owned();
         let read = read.filter(|_| one.may_share)?;
+        if !answerer.is_believed(&read) {
+            let target = &one.ready.planned.name;
+            tracing::info!(target.name = %target, "the image may read other paths");
+            return None;
+        }
         Some((one.ready.planned.name, (dir, read)))
     });
     Ok(known.collect())

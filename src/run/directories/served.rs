@@ -36,23 +36,27 @@ pub(super) async fn alone(dir: &Path, filename: &str) -> (ShareKey, ServedDirect
     let reading = tokio::task::spawn_blocking(move || read_alone(&place, &name));
     match reading.await.map_err(std::io::Error::from).flatten() {
         Ok(files) => {
-            let key = ShareKey {
-                local: LocalName::DOCKERFILE,
-                directory: dir.to_owned(),
-                group: filename.to_owned(),
-            };
-            let dir = ServedDirectory {
-                name: LocalName::DOCKERFILE.to_string(),
-                source: LocalSource::Files(files),
-            };
-            (key, dir)
+            let (key, _) = shared(LocalName::DOCKERFILE, dir, filename.to_owned());
+            (key, in_memory(dir, files))
         }
         // Sending the directory will fail and report the reason.
         Err(_) => shared(LocalName::DOCKERFILE, dir, filename.to_owned()),
     }
 }
 
-fn read_alone(dir: &Path, filename: &str) -> std::io::Result<BTreeMap<String, Bytes>> {
+/// The Dockerfiles `files` of `dir`, as they were read.
+pub(super) fn in_memory(dir: &Path, files: BTreeMap<String, Bytes>) -> ServedDirectory {
+    ServedDirectory {
+        name: LocalName::DOCKERFILE.to_string(),
+        source: LocalSource::Files {
+            from: dir.to_owned(),
+            files,
+        },
+    }
+}
+
+/// The Dockerfile `filename` of `dir`, and its own ignore file if there is one. Blocking.
+pub(super) fn read_alone(dir: &Path, filename: &str) -> std::io::Result<BTreeMap<String, Bytes>> {
     let mut files = BTreeMap::new();
     for (name, is_needed) in [
         (filename.to_owned(), true),

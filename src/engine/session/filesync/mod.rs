@@ -167,7 +167,7 @@ impl FileSync {
         let compress = inner.rules.compress && accepts_gzip(request.headers());
         let record = Arc::new(TransferRecord::new(
             &local.name,
-            local.path().to_owned(),
+            local.shown_path().to_owned(),
             &wanted.filter.follow,
         ));
         records.push(Arc::clone(&record));

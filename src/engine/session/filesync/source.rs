@@ -27,7 +27,12 @@ pub enum LocalSource {
     /// A directory on disk. It is read again for each transfer. The path must be absolute and without symbolic links.
     Directory(PathBuf),
     /// Files in memory, such as an inline Dockerfile, by name. There are no subdirectories.
-    Files(BTreeMap<String, Bytes>),
+    Files {
+        /// The directory that they were read from, for messages. Empty if there is none.
+        from: PathBuf,
+        /// The files.
+        files: BTreeMap<String, Bytes>,
+    },
 }
 
 impl LocalSource {
@@ -40,7 +45,7 @@ impl LocalSource {
     pub(super) fn is_small_and_in_memory(&self) -> bool {
         match self {
             Self::Directory(_) => false,
-            Self::Files(files) => {
+            Self::Files { files, .. } => {
                 files.len() <= Self::FEW && files.values().all(|file| file.len() <= Self::SMALL)
             }
         }
@@ -60,15 +65,25 @@ impl ServedDirectory {
     pub fn file(name: impl Into<String>, file: impl Into<String>, content: Bytes) -> Self {
         Self {
             name: name.into(),
-            source: LocalSource::Files(BTreeMap::from([(file.into(), content)])),
+            source: LocalSource::Files {
+                from: PathBuf::new(),
+                files: BTreeMap::from([(file.into(), content)]),
+            },
         }
     }
 
-    /// The path on disk; empty if the files are in memory.
-    pub fn path(&self) -> &Path {
+    /// The directory, for messages. Empty if the files are from none.
+    pub(super) fn shown_path(&self) -> &Path {
         match &self.source {
-            LocalSource::Directory(path) => path,
-            LocalSource::Files(_) => Path::new(""),
+            LocalSource::Directory(path) | LocalSource::Files { from: path, .. } => path,
+        }
+    }
+
+    /// The directory on disk. `None` if the files are in memory.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.source {
+            LocalSource::Directory(path) => Some(path),
+            LocalSource::Files { .. } => None,
         }
     }
 }
@@ -91,7 +106,7 @@ impl Source {
     pub(super) fn open(source: &LocalSource) -> Result<Self, ContextError> {
         Ok(match source {
             LocalSource::Directory(path) => Self::Disk(Context::open_unlinked(path)?),
-            LocalSource::Files(files) => Self::Memory(files.clone()),
+            LocalSource::Files { files, .. } => Self::Memory(files.clone()),
         })
     }
 

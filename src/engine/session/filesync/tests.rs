@@ -129,7 +129,10 @@ fn many(count: usize) -> Vec<ServedDirectory> {
     let files = (0..count).map(|n| (format!("file-{n:07}"), content.clone()));
     vec![ServedDirectory {
         name: "context".to_owned(),
-        source: LocalSource::Files(files.collect()),
+        source: LocalSource::Files {
+            from: PathBuf::new(),
+            files: files.collect(),
+        },
     }]
 }
 
@@ -173,7 +176,10 @@ async fn files_in_memory_arrive(count: usize, size: usize) {
     let files = (0..count).map(|n| (format!("file-{n}"), Bytes::from(vec![b'a'; size])));
     let served = ServedDirectory {
         name: "context".to_owned(),
-        source: LocalSource::Files(files.collect()),
+        source: LocalSource::Files {
+            from: PathBuf::new(),
+            files: files.collect(),
+        },
     };
     let service = FileSync::new(vec![served], EventSink::none());
     let mut daemon = Daemon::open(&service, "context").await;

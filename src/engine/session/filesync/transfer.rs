@@ -371,7 +371,7 @@ fn walk(
         LocalSource::Directory(path) if !rules.verifies => {
             rules.sent.as_ref().map(|sent| sent.of(path))
         }
-        LocalSource::Directory(_) | LocalSource::Files(_) => None,
+        LocalSource::Directory(_) | LocalSource::Files { .. } => None,
     };
     let source = Source::open(source)?;
     let filter = source.filter(filter)?;
