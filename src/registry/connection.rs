@@ -109,10 +109,12 @@ impl RegistryConnection {
         request: &RegistryRequest,
     ) -> Result<RegistryReply, TryFailure> {
         let more = Duration::from_secs(request.body.len() as u64 / UPLOAD_RATE);
+        // The futures of all verbs have this one in them.
+        let answer = Box::pin(self.authorized(request));
         let reply = tokio::select! {
             biased;
             () = self.parts.stop.cancelled(), if !request.finishes => Err(RegistryFault::Stopped.into()),
-            reply = self.silence.watch(more, self.authorized(request)) => reply,
+            reply = self.silence.watch(more, answer) => reply,
         };
         if reply.is_ok() {
             self.budget.earn();
