@@ -60,6 +60,7 @@ fn benches(c: &mut Criterion) {
         command_context: None,
         local_platform: &platform,
         now: SystemTime::UNIX_EPOCH,
+        readable: None,
     };
     let mut group = c.benchmark_group("definition");
     group.sample_size(10);

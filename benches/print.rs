@@ -53,6 +53,7 @@ fn evaluate(
         command_context: None,
         local_platform: &Platform::local(),
         now: SystemTime::UNIX_EPOCH,
+        readable: None,
     };
     definition::evaluate(&mut sources.clone(), &inputs).ok()
 }

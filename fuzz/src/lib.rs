@@ -57,6 +57,7 @@ fn plan(
         command_context: None,
         local_platform: &Platform::local(),
         now: SystemTime::UNIX_EPOCH,
+        readable: None,
     };
     let evaluated = definition::evaluate(sources, &inputs)?;
     let options = decode::DecodeOptions::from_environment(environment)?;

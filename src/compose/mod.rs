@@ -28,7 +28,7 @@ mod unique;
 mod variables;
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 pub(crate) use project::{Build, Entries, Project, Service};
@@ -56,6 +56,8 @@ pub(crate) struct ComposeFile {
 pub(crate) struct ProjectSettings<'a> {
     /// The working directory, which relative paths start from.
     pub(crate) dir: &'a Path,
+    /// The directories and files to which a project may refer. `None` for all.
+    pub(crate) readable: Option<&'a [PathBuf]>,
     /// The user's home directory, for `~`. `None` if unknown.
     pub(crate) home: Option<String>,
     /// The variables that files can use.
@@ -119,7 +121,7 @@ impl Projects {
         map: &mut SourceMap,
         run: impl FnOnce(&mut ProjectReader<'_>) -> Result<T, Reported>,
     ) -> Result<(T, Diagnostics), Diagnostics> {
-        let mut reader = ProjectReader::new(map, settings.dir, &mut self.cache);
+        let mut reader = ProjectReader::new(map, settings.dir, settings.readable, &mut self.cache);
         let result = run(&mut reader);
         let mut problems = reader.problems;
         // An error in a part that several services share is found once per service. Report it once.

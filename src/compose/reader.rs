@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, SourceMap, Span};
@@ -36,6 +36,7 @@ pub(super) struct Cache {
 pub(super) struct ProjectReader<'a> {
     map: &'a mut SourceMap,
     dir: &'a Path,
+    readable: Option<&'a [PathBuf]>,
     cache: &'a mut Cache,
     values: usize,
     /// The problems found so far.
@@ -46,11 +47,18 @@ pub(super) struct ProjectReader<'a> {
 }
 
 impl<'a> ProjectReader<'a> {
-    /// Creates a reader that adds files to `map`. Relative paths start at `dir`.
-    pub(super) fn new(map: &'a mut SourceMap, dir: &'a Path, cache: &'a mut Cache) -> Self {
+    /// Creates a reader that adds files to `map`. Relative paths start at `dir`. If there is `readable`, all files that it reads are
+    /// in there.
+    pub(super) fn new(
+        map: &'a mut SourceMap,
+        dir: &'a Path,
+        readable: Option<&'a [PathBuf]>,
+        cache: &'a mut Cache,
+    ) -> Self {
         Self {
             map,
             dir,
+            readable,
             cache,
             values: 0,
             problems: Diagnostics::default(),
@@ -126,6 +134,10 @@ impl<'a> ProjectReader<'a> {
         if path.is_empty() {
             return Err("its path is empty".to_owned());
         }
+        if !self.may_read(path) {
+            let why = "the definition was fetched and the file is not in the working directory; `--allow=fs.read=…` grants it";
+            return Err(why.to_owned());
+        }
         let mut bytes = Vec::new();
         let awaited = awaited::file(path);
         let file = File::open(self.dir.join(path));
@@ -145,6 +157,21 @@ impl<'a> ProjectReader<'a> {
             self.cache.utf16.insert(source);
         }
         Ok(source)
+    }
+
+    /// Whether `path` is in a place that may be read. Links count by what they lead to. What does not exist may be read: the error
+    /// is that it does not exist.
+    fn may_read(&self, path: &str) -> bool {
+        let Some(readable) = self.readable else {
+            return true;
+        };
+        let Ok(place) = self.dir.join(path).canonicalize() else {
+            return true;
+        };
+        readable.iter().any(|readable| {
+            let readable = readable.canonicalize();
+            readable.is_ok_and(|readable| place.starts_with(readable))
+        })
     }
 
     /// Whether a file is UTF-16. Only YAML files may be.

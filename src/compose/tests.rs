@@ -1,25 +1,39 @@
 //! Tests with hostile projects, and of the messages for faulty ones.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{ComposeFile, ComposeVariables, Project, ProjectSettings, Projects};
 use crate::diag::{Diagnostics, SourceMap};
 
 /// Loads the project on a stack as large as the one on which definitions are evaluated.
 fn load_in(dir: &Path, text: &str) -> Result<(Project, Diagnostics), Diagnostics> {
+    load_with(dir, None, text)
+}
+
+/// Does the same, where only files in `readable` may be read.
+fn load_with(
+    dir: &Path,
+    readable: Option<&[PathBuf]>,
+    text: &str,
+) -> Result<(Project, Diagnostics), Diagnostics> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(256 << 20);
-        let loaded = thread.spawn_scoped(scope, || load_here(dir, text));
+        let loaded = thread.spawn_scoped(scope, || load_here(dir, readable, text));
         loaded.unwrap().join().unwrap()
     })
 }
 
-fn load_here(dir: &Path, text: &str) -> Result<(Project, Diagnostics), Diagnostics> {
+fn load_here(
+    dir: &Path,
+    readable: Option<&[PathBuf]>,
+    text: &str,
+) -> Result<(Project, Diagnostics), Diagnostics> {
     let mut map = SourceMap::default();
     let source = map.add("compose.yaml", text);
     let variables = ComposeVariables::default();
     let settings = ProjectSettings {
+        readable,
         dir,
         home: None,
         variables: &variables,
@@ -111,4 +125,34 @@ fn values_of_the_wrong_shape_are_errors() {
     ] {
         assert!(load_in(Path::new("/nowhere"), text).is_err(), "{text}");
     }
+}
+
+#[test]
+fn a_fetched_project_reads_files_of_the_working_directory_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let (here, secret) = (dir.path().join("here"), dir.path().join("secret"));
+    std::fs::create_dir(&here).unwrap();
+    std::fs::write(here.join("own.env"), "A=1\n").unwrap();
+    std::fs::write(&secret, "A=1\n").unwrap();
+    std::os::unix::fs::symlink(&secret, here.join("link.env")).unwrap();
+    let readable = [here.clone()];
+    let load = |path: &str, readable: Option<&[PathBuf]>| {
+        let text = format!("services:\n  a:\n    build: .\n    env_file: {path}\n");
+        let (project, problems) = load_with(&here, readable, &text).unwrap();
+        let service = project.services.first().unwrap();
+        let all = problems.0.iter().chain(&service.problems.0);
+        all.map(|problem| problem.message.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(load("own.env", Some(&readable)), [""; 0]);
+    assert_eq!(load("../secret", None), [""; 0]);
+    for path in ["../secret", "link.env"] {
+        let told = load(path, Some(&readable)).concat();
+        assert!(
+            told.contains("`--allow=fs.read=…` grants it"),
+            "{path}: {told}"
+        );
+    }
+    let granted = [here.clone(), secret.clone()];
+    assert_eq!(load("../secret", Some(&granted)), [""; 0]);
 }

@@ -1,5 +1,6 @@
 //! What a definition's evaluation depends on beside its files.
 
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use crate::types::{Environment, Platform};
@@ -17,4 +18,7 @@ pub struct EvaluationInputs<'a> {
     pub local_platform: &'a Platform,
     /// The time that `timestamp()` returns.
     pub now: SystemTime,
+    /// The directories and files of this machine to which Compose files may refer (`env_file`, `extends`, `include`). `None` for
+    /// all: only a definition that was fetched is confined.
+    pub readable: Option<&'a [PathBuf]>,
 }

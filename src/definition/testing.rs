@@ -55,6 +55,7 @@ impl World {
                 variant: String::new(),
             },
             now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+            readable: None,
         };
         act(&inputs)
     }

@@ -64,6 +64,7 @@ impl Project {
                 command_context: None,
                 local_platform: &Platform::local(),
                 now: SystemTime::UNIX_EPOCH,
+                readable: None,
             },
         )?;
         let options = decode::DecodeOptions::from_environment(&environment)?;

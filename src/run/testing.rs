@@ -40,6 +40,7 @@ fn plan_of(body: &str, name: &str, environment: &Environment) -> Plan {
         command_context: None,
         local_platform: &Platform::local(),
         now: SystemTime::UNIX_EPOCH,
+        readable: None,
     };
     let evaluated = evaluate(&mut sources, &inputs).unwrap();
     let definition = decode::decode(evaluated, decode::DecodeOptions::default()).unwrap();

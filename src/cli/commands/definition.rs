@@ -11,6 +11,7 @@ use crate::definition::model::Definition;
 use crate::definition::source::{self, SourceRequest};
 use crate::definition::{self, EvaluationInputs};
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap};
+use crate::plan::entitlements::Enforcement;
 use crate::run::FetchedDefinition;
 use crate::types::remote::{RemoteAddress, is_remote};
 use crate::types::secret::redact_url;
@@ -104,12 +105,17 @@ pub(in crate::cli) fn load_with(
     };
     let folder = source::folder(&request);
     let mut sources = source::read(&request, &mut std::io::stdin().lock()).map_err(bare)?;
+    let readable = match fetched {
+        Some(_) => readable(&args.allow, environment).map_err(|problem| bare(problem.into()))?,
+        None => None,
+    };
     let inputs = EvaluationInputs {
         environment,
         vars: &vars,
         command_context: command_context.as_deref(),
         local_platform: &Platform::local(),
         now: Clock::system().now(),
+        readable: readable.as_deref(),
     };
     let definition = definition::load(&mut sources, &inputs, options);
     let sources = Arc::new(sources.map);
@@ -127,6 +133,28 @@ pub(in crate::cli) fn load_with(
         }
         Err(problems) => Err(Unreadable { problems, sources }),
     }
+}
+
+/// The places of this machine from which a fetched definition may read files: the working directory, and what `allow` grants. `None`
+/// for all of them.
+fn readable(
+    allow: &[String],
+    environment: &Environment,
+) -> Result<Option<Vec<PathBuf>>, Diagnostic> {
+    if !Enforcement::from_environment(environment, true)?.files {
+        return Ok(None);
+    }
+    let base = environment.current_dir();
+    let granted = allow.iter().filter_map(|grant| {
+        let path = grant.strip_prefix("fs.read=");
+        path.or_else(|| grant.strip_prefix("fs="))
+    });
+    let granted: Vec<&str> = granted.collect();
+    if granted.contains(&"*") {
+        return Ok(None);
+    }
+    let places = granted.into_iter().map(|path| base.join(path));
+    Ok(Some(places.chain([base.to_owned()]).collect()))
 }
 
 /// Splits the positional words: `[URL [CMD_CONTEXT_URL]] [TARGET…]`.

@@ -104,6 +104,7 @@ fn settings<'a>(
     let home = inputs.environment.home();
     ProjectSettings {
         dir: inputs.environment.current_dir(),
+        readable: inputs.readable,
         home: home.map(|home| home.to_string_lossy().into_owned()),
         variables,
     }
