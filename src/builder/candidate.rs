@@ -222,17 +222,16 @@ impl Offers {
     pub(crate) fn has(self, ability: &Ability) -> bool {
         match self {
             Self::Everything => true,
-            // moby daemon/internal/builder-next/controller.go. If it cannot import a cache, it says so and builds without it.
+            // moby daemon/internal/builder-next/controller.go.
             Self::DockerContainerd => match ability {
                 Ability::CacheExport(kind) => kind != "s3" && kind != "azblob",
                 _ => true,
             },
-            // dockerd's worker for the classic store knows the exporters moby, local and tar, exports the cache inline
-            // and imports it from registries (moby daemon/internal/builder-next/worker). The Engine itself pushes.
+            // dockerd's worker for the classic store knows the exporters moby, local and tar, and exports the cache inline
+            // (moby daemon/internal/builder-next/worker). The Engine itself pushes.
             Self::DockerClassic => match ability {
                 Ability::Push | Ability::ImageStore | Ability::SeveralOutputs => true,
                 Ability::CacheExport(kind) => kind == "inline",
-                Ability::CacheImport(kind) => kind == "registry" || kind == "inline",
                 Ability::OciArchive
                 | Ability::DockerArchive
                 | Ability::SeveralPlatforms
@@ -277,7 +276,6 @@ mod tests {
         let web = "web".parse().unwrap();
         let mut requirements = Requirements::none();
         requirements.add(Ability::CacheExport("inline".into()), &web, "cache-to");
-        requirements.add(Ability::CacheImport("registry".into()), &web, "cache-from");
         requirements.add(Ability::Push, &web, "output");
         requirements.add(Ability::ImageStore, &web, "output");
         assert!(Offers::DockerClassic.lacks(&requirements).is_empty());
@@ -289,13 +287,9 @@ mod tests {
     }
 
     #[test]
-    fn a_docker_engine_exports_no_caches_to_clouds_but_may_be_asked_to_import_them() {
+    fn a_docker_engine_exports_no_caches_to_clouds() {
         let web = "web".parse().unwrap();
         let mut requirements = Requirements::none();
-        for kind in ["s3", "azblob"] {
-            requirements.add(Ability::CacheImport(kind.into()), &web, "cache-from");
-        }
-        assert!(Offers::DockerContainerd.lacks(&requirements).is_empty());
         for kind in ["s3", "azblob"] {
             requirements.add(Ability::CacheExport(kind.into()), &web, "cache-to");
         }

@@ -1,24 +1,28 @@
 //! The features that a plan needs from a builder and that not every builder has.
 
 use super::model::{Plan, PlannedTarget};
-use crate::definition::model::{CacheKind, ExportKind};
+use crate::definition::model::{CacheEntry, CacheKind, ExportKind};
 use crate::types::Requirements;
 use crate::types::requirements::Ability;
 
-/// The features that the targets of `plan` need.
-pub(crate) fn requirements(plan: &Plan) -> Requirements {
+/// The features that the targets of `plan` need. A cache is not exported if `is_left_out` says so.
+pub(crate) fn requirements(plan: &Plan, is_left_out: impl Fn(&CacheEntry) -> bool) -> Requirements {
     let mut requirements = Requirements::none();
     for target in plan.targets.values() {
         let platforms = (target.name.clone(), target.platforms.clone());
         requirements.platforms.push(platforms);
-        add(target, &mut requirements);
+        add(target, &is_left_out, &mut requirements);
     }
     requirements
 }
 
-/// Adds the needs of one target. What every builder supports is not listed, such as registry caches for import and
-/// inline ones for export.
-fn add(target: &PlannedTarget, requirements: &mut Requirements) {
+/// Adds the needs of one target. What every builder supports is not listed, such as inline caches. Imports of caches are no
+/// needs: a builder that cannot import one says so, and builds without it.
+fn add(
+    target: &PlannedTarget,
+    is_left_out: &impl Fn(&CacheEntry) -> bool,
+    requirements: &mut Requirements,
+) {
     let name = &target.name;
     let attributes = &target.attributes;
     let mut exports = 0;
@@ -45,14 +49,8 @@ fn add(target: &PlannedTarget, requirements: &mut Requirements) {
     if attributes.attest.iter().any(|attest| !attest.disabled) {
         requirements.add(Ability::Attestations, name, "attest");
     }
-    for cache in &attributes.cache_from {
-        if cache.kind != CacheKind::Registry {
-            let ability = Ability::CacheImport(cache.kind.name().to_owned());
-            requirements.add(ability, name, "cache-from");
-        }
-    }
     for cache in &attributes.cache_to {
-        if cache.kind != CacheKind::Inline {
+        if cache.kind != CacheKind::Inline && !is_left_out(&cache.value) {
             let ability = Ability::CacheExport(cache.kind.name().to_owned());
             requirements.add(ability, name, "cache-to");
         }

@@ -86,6 +86,7 @@ use spread::TargetPart;
 pub(crate) use bake::bake;
 pub(crate) use fetch::{FetchOrder, FetchedDefinition, fetch, tree as fetched_tree};
 pub(crate) use gates::{GateWishes, SavedFiles, check as check_gates};
+pub(crate) use lower::leaves_out;
 pub(crate) use provenance::ProvenanceDetail;
 pub(crate) use publishing::{PublishWishes, current_commit, history, refusals};
 pub(crate) use scheduler::{Stop, tell_of_stop};

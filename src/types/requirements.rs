@@ -46,8 +46,6 @@ pub enum Ability {
     Attestations,
     /// To export the cache to this type of backend (`type=…`).
     CacheExport(String),
-    /// To import the cache from this type of backend (`type=…`).
-    CacheImport(String),
 }
 
 impl Requirements {
@@ -80,7 +78,6 @@ impl fmt::Display for Ability {
             Self::SeveralPlatforms => f.write_str("build images of several platforms"),
             Self::Attestations => f.write_str("attach attestations"),
             Self::CacheExport(kind) => write!(f, "export the cache with `type={kind}`"),
-            Self::CacheImport(kind) => write!(f, "import the cache with `type={kind}`"),
         }
     }
 }

@@ -305,7 +305,9 @@ async fn credentials(order: &BuildOrder<'_>, events: &EventSink, clock: Clock) -
 
 async fn choose(order: &BuildOrder<'_>, events: &EventSink) -> Result<ChosenBuilder, Diagnostics> {
     let program = std::env::current_exe().unwrap_or_else(|_| "rbake".into());
-    let requirements = plan::requirements(order.plan);
+    let requirements = plan::requirements(order.plan, |cache| {
+        run::leaves_out(cache, order.environment)
+    });
     let flag = order.args.builder.as_deref();
     builder::choose(
         &requirements,

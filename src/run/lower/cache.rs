@@ -266,9 +266,7 @@ pub(in crate::run) fn check_github(plan: &Plan, environment: &Environment) -> Di
             .cache_from
             .iter()
             .chain(attributes.cache_to.iter());
-        let lacks = |entry: &&Spanned<CacheEntry>| {
-            entry.kind == CacheKind::Gha && !has_credentials(entry, environment)
-        };
+        let lacks = |entry: &&Spanned<CacheEntry>| leaves_out(entry, environment);
         let Some(entry) = entries.find(lacks) else {
             continue;
         };
@@ -284,6 +282,11 @@ pub(in crate::run) fn check_github(plan: &Plan, environment: &Environment) -> Di
         });
     }
     problems
+}
+
+/// Whether the cache `entry` is left out whatever the builder can do: a cache of GitHub without credentials. buildx drops it, too.
+pub(crate) fn leaves_out(entry: &CacheEntry, environment: &Environment) -> bool {
+    entry.kind == CacheKind::Gha && !has_credentials(entry, environment)
 }
 
 /// Whether the token and an address of GitHub's cache service are in `entry` or in the environment.

@@ -30,6 +30,7 @@ use crate::plan::PlannedTarget;
 use crate::plan::syntax::HostAddress;
 use crate::types::{Environment, Reference};
 
+pub(crate) use cache::leaves_out;
 pub(super) use cache::{LocalCache, check_github, lacks_aws_keys};
 pub(super) use daemon::{DaemonTraits, ignored_limits};
 pub(super) use exports::{ExportDestination, loads_by_default, strange_default_load};
