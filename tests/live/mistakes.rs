@@ -55,7 +55,7 @@ const MISTAKES: [Mistake; 12] = [
         target: "",
         dockerfile: "FROM busybox\nRUN --mount=type=ssh,required=true true\n",
         told: "the step needs the SSH agent or key `default`",
-        help: "rbake does not forward SSH yet",
+        help: "add it to the target: `ssh = [\"default\"]`",
     },
     Mistake {
         target: "",

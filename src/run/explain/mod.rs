@@ -151,11 +151,21 @@ fn missing_ssh(message: &str, scene: &Scene<'_>) -> Option<Explained> {
     let told = Explained::message(format!(
         "the step needs the SSH agent or key `{id}`, but none is forwarded to it"
     ));
-    Some(if scene.target.attributes.ssh.is_empty() {
-        told.help("rbake does not forward SSH yet: give the step what it needs as a `secret`, or build the target with `docker buildx bake`")
+    let how = if id == "default" {
+        "forwards your SSH agent; `default=PATH` forwards a key"
     } else {
-        told.help(format!("add it to the target: `ssh = [\"{id}\"]`"))
-    })
+        "forwards your SSH agent under that name; `ID=PATH` forwards a key"
+    };
+    let entries = scene.target.attributes.ssh.iter();
+    let declared = entries.map(|entry| match &*entry.value.id {
+        "" => "default",
+        id => id,
+    });
+    let told = match closest(id, declared) {
+        Some(name) => told.help(format!("an entry with a similar id exists: `{name}`")),
+        None => told,
+    };
+    Some(told.help(format!("add it to the target: `ssh = [\"{id}\"]` {how}")))
 }
 
 /// Explains `failed to load LLB: PRIVILEGE is not allowed`.
