@@ -112,7 +112,8 @@ fn work(
                 target.spec.labels.extend(labels);
                 lowered.push(target);
             }
-            Err(found) => problems.0.extend(found.0),
+            // What is wrong in the environment is wrong for all targets.
+            Err(found) => problems.add_new(found),
         }
     }
     if problems.has_errors() {

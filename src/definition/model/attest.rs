@@ -14,6 +14,9 @@ pub(crate) struct Attest {
     pub(crate) attrs: Attrs,
 }
 
+/// The kind of attestations that say how an image was built.
+const PROVENANCE: &str = "provenance";
+
 impl Attest {
     /// Reads the text form, such as `type=provenance,mode=max`.
     pub(crate) fn from_text(text: &str) -> Result<Self, EntryError> {
@@ -37,6 +40,11 @@ impl Attest {
             }
         }
         Self::checked(kind, disabled, attrs)
+    }
+
+    /// Whether it is about provenance. BuildKit ignores the case of the type (`frontend/attestations/parse.go`).
+    pub(crate) fn is_provenance(&self) -> bool {
+        self.kind.eq_ignore_ascii_case(PROVENANCE)
     }
 
     /// Reads the fields of the object form.

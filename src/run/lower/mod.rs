@@ -7,6 +7,7 @@
 mod cache;
 mod daemon;
 mod exports;
+mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +30,7 @@ use crate::golang::strconv;
 use crate::plan::PlannedTarget;
 use crate::plan::syntax::HostAddress;
 use crate::types::{Environment, Reference};
+use variables::Switch;
 
 pub(crate) use cache::leaves_out;
 pub(super) use cache::{LocalCache, check_github, lacks_aws_keys};
@@ -172,11 +174,12 @@ pub(super) fn lower(
     let caches = cache::lower(&mut lowering);
     spec.cache_imports = caches.imports;
     spec.cache_exports = caches.exports;
+    let no_artifact = lowering.is_set(Switch::NoDefaultOciArtifact);
     let exports::LoweredExports {
         exports,
         sinks,
         pushes,
-    } = exports::lower(&mut lowering);
+    } = exports::lower(&mut lowering, no_artifact);
     spec.exports = exports;
     daemon::check(&mut lowering, &spec);
     for (name, tree) in &places.named {
@@ -317,7 +320,7 @@ impl Lowering<'_> {
 
     /// Returns the attestations to ask for. If the target says nothing about provenance, not even to disable it,
     /// minimal provenance is added.
-    fn attestations(&self) -> Vec<Attestation> {
+    fn attestations(&mut self) -> Vec<Attestation> {
         let mut attestations: Vec<Attestation> = self
             .target
             .attest
@@ -340,14 +343,8 @@ impl Lowering<'_> {
             .target
             .attest
             .iter()
-            .any(|attest| &*attest.value.kind == "provenance");
-        let unwanted = self
-            .setting
-            .environment
-            .get("BUILDX_NO_DEFAULT_ATTESTATIONS")
-            .and_then(strconv::parse_bool)
-            == Some(true);
-        if !said && !unwanted && self.setting.attestations {
+            .any(|attest| attest.value.is_provenance());
+        if !said && self.setting.attestations && !self.is_set(Switch::NoDefaultAttestations) {
             let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
             attestations.push(Attestation {
                 kind: "provenance".to_owned(),
@@ -355,6 +352,17 @@ impl Lowering<'_> {
             });
         }
         attestations
+    }
+}
+
+impl Lowering<'_> {
+    /// Whether the environment sets `switch`. If its value is wrong, that is a problem.
+    fn is_set(&mut self, switch: Switch) -> bool {
+        let set = switch.is_set(&self.setting.environment);
+        set.unwrap_or_else(|problem| {
+            self.problems.add_new(problem.into());
+            false
+        })
     }
 }
 

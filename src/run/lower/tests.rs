@@ -181,6 +181,45 @@ fn an_old_daemon_is_refused_if_it_would_leave_something_out(body: &str, is_error
     assert_eq!(codes, expected);
 }
 
+fn in_environment(name: &str, value: &str) -> Setting {
+    Setting {
+        environment: Environment::of([(name, value)], "/"),
+        ..setting()
+    }
+}
+
+#[test_case("BUILDX_NO_DEFAULT_ATTESTATIONS", "yes", "", true; "a word")]
+#[test_case("BUILDX_NO_DEFAULT_ATTESTATIONS", "", "", true; "an empty value")]
+#[test_case("BUILDX_NO_DEFAULT_ATTESTATIONS", "True", "", false; "true as in Go")]
+#[test_case("BUILDX_NO_DEFAULT_ATTESTATIONS", "yes", r#"attest = ["type=provenance,mode=max"]"#, false; "a variable that nobody reads")]
+#[test_case("BUILDX_NO_DEFAULT_OCI_ARTIFACT", "x", "", true; "without outputs")]
+#[test_case("BUILDX_NO_DEFAULT_OCI_ARTIFACT", "0", "", false; "a number")]
+fn variables_that_are_neither_true_nor_false_are_refused(
+    name: &str,
+    value: &str,
+    body: &str,
+    is_error: bool,
+) {
+    let found = lowered_with(body, &in_environment(name, value));
+    let codes: Vec<_> = found
+        .err()
+        .into_iter()
+        .flat_map(|problems| problems.0)
+        .map(|problem| problem.code)
+        .collect();
+    let expected: &[&str] = if is_error { &["run::variable"] } else { &[] };
+    assert_eq!(codes, expected);
+}
+
+#[test_case("type=provenance,mode=max"; "lower case")]
+#[test_case("type=Provenance,mode=max"; "upper case")]
+fn provenance_that_the_target_asks_for_takes_the_place_of_the_default(attest: &str) {
+    let spec = lowered(&format!("attest = [\"{attest}\"]")).unwrap().spec;
+    assert_eq!(spec.attestations.len(), 1, "{:?}", spec.attestations);
+    let mode = ("mode".to_owned(), "max".to_owned());
+    assert!(spec.attestations[0].parameters.contains(&mode));
+}
+
 #[test]
 fn limits_that_an_old_daemon_ignores_are_a_warning() {
     let limited = planned(r#"resources = { memory = "1g" }"#);

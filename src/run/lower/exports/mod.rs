@@ -52,7 +52,8 @@ pub(super) struct LoweredExports {
     pub(super) pushes: Vec<Reference>,
 }
 
-pub(super) fn lower(lowering: &mut Lowering<'_>) -> LoweredExports {
+/// Lowers the outputs of a target. `no_artifact` says that attestations are not to be OCI artifacts.
+pub(super) fn lower(lowering: &mut Lowering<'_>, no_artifact: bool) -> LoweredExports {
     let target = lowering.target;
     let wanted: Vec<Spanned<Export>> = if target.output.is_empty() {
         default_output(lowering)
@@ -82,6 +83,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>) -> LoweredExports {
         to_stdout += usize::from(sink == Some(ExportDestination::Stdout));
         let names = lowering.planned.build().images.of_output(place);
         let mut export = export(lowering, output, names, sink.as_ref());
+        defaults(lowering, &mut export, no_artifact);
         export.extra.extend(
             annotations
                 .iter()
@@ -240,7 +242,6 @@ fn export(
             "the Docker Engine that builds cannot pass the image to another one: it keeps its images in the classic store",
         );
     }
-    defaults(lowering, &mut export);
     single_manifest(lowering, output, &export, loads);
     export
 }
@@ -257,12 +258,7 @@ fn pushed_by_docker(docker: &DockerTraits, export: &mut spec::SolveExport) -> Ve
 }
 
 /// Adds attributes that buildx derives from environment variables and build arguments.
-fn defaults(lowering: &Lowering<'_>, export: &mut spec::SolveExport) {
-    let environment = &lowering.setting.environment;
-    let no_artifact = environment
-        .get("BUILDX_NO_DEFAULT_OCI_ARTIFACT")
-        .and_then(strconv::parse_bool)
-        == Some(true);
+fn defaults(lowering: &Lowering<'_>, export: &mut spec::SolveExport, no_artifact: bool) {
     let images = matches!(
         export.exporter,
         Exporter::Image | Exporter::Oci | Exporter::Moby

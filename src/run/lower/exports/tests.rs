@@ -22,7 +22,7 @@ fn lowered(
         setting: &setting,
         problems: Diagnostics::default(),
     };
-    let lowered = lower(&mut lowering);
+    let lowered = lower(&mut lowering, false);
     (lowered, lowering.problems)
 }
 
