@@ -14,7 +14,7 @@ use super::publishing::{
 };
 use super::shared_context::SharedContext;
 use super::target::{TargetRun, TargetWork};
-use super::{AfterFailure, Ready, spread};
+use super::{AfterFailure, Ready, annotations, spread};
 use crate::builder::Notice;
 use crate::diag::Diagnostics;
 use crate::engine::BuildRef;
@@ -116,8 +116,17 @@ fn work(
             Err(found) => problems.add_new(found),
         }
     }
+    // The parts of a target that several nodes build are put together later, and no Docker Engine builds parts.
+    let whole = targets.iter().filter(|ready| ready.part.is_none());
+    let whole = whole.map(|ready| &ready.planned);
+    let setting = &shared.setting;
+    let found = annotations::check_engines(whole, &setting.docker, &setting.environment);
+    problems.0.extend(found.0);
     if problems.has_errors() {
         return Err(problems);
+    }
+    for warning in problems.0 {
+        shared.events.send(EventKind::Notice(warning));
     }
     let limits = lowered.iter().map(|target| &target.spec.resources);
     let limits = targets.iter().map(|ready| &ready.planned).zip(limits);

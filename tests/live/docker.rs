@@ -13,11 +13,11 @@ use crate::support::private_registry::{PASSWORD, PrivateRegistry};
 use crate::support::project::{CommandOutput, TestProject};
 
 /// An Engine, the programs that query it, and a registry.
-struct Engine {
-    host: String,
+pub(super) struct Engine {
+    pub(super) host: String,
     docker: PathBuf,
     buildx: PathBuf,
-    registry: String,
+    pub(super) registry: String,
     is_classic: bool,
 }
 
@@ -40,7 +40,7 @@ impl Engine {
     }
 
     // One Engine for each kind of image store.
-    fn each() -> [Self; 2] {
+    pub(super) fn each() -> [Self; 2] {
         let all = [
             Self::with("RBAKE_TEST_DOCKER_HOST"),
             Self::with("RBAKE_TEST_DOCKER_CLASSIC_HOST"),
@@ -66,7 +66,7 @@ impl Engine {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    fn project(&self, definition: &str) -> TestProject {
+    pub(super) fn project(&self, definition: &str) -> TestProject {
         TestProject::new()
             .file("docker-bake.hcl", definition)
             .file(
@@ -76,7 +76,7 @@ impl Engine {
             .env("DOCKER_HOST", &self.host)
     }
 
-    fn buildx(&self, project: &TestProject, arguments: &[&str]) -> CommandOutput {
+    pub(super) fn buildx(&self, project: &TestProject, arguments: &[&str]) -> CommandOutput {
         let like = project.command(&[]);
         let variables = like
             .get_envs()
@@ -94,7 +94,7 @@ impl Engine {
 
     // The names of images that contain `mark`, each with the image's identity. Images whose name lost its tag are
     // included.
-    fn images(&self, mark: &str) -> Vec<(String, String)> {
+    pub(super) fn images(&self, mark: &str) -> Vec<(String, String)> {
         let listed = self.says(&["images", "--all", "--format", "{{.Repository}}:{{.Tag}}"]);
         let names = listed.lines().filter(|name| name.contains(mark));
         let mut images: Vec<_> = names
@@ -112,7 +112,7 @@ impl Engine {
         images
     }
 
-    fn remove(&self, mark: &str) {
+    pub(super) fn remove(&self, mark: &str) {
         let listed = self.says(&[
             "images",
             "--all",
@@ -128,7 +128,7 @@ impl Engine {
 
     // All that the Engine has of the image `name`: platforms, attestations and names.
     #[track_caller]
-    fn saved(&self, name: &str, project: &TestProject) -> serde_json::Value {
+    pub(super) fn saved(&self, name: &str, project: &TestProject) -> serde_json::Value {
         let archive = project.path().join("saved.tar");
         self.says(&["save", "--output", archive.to_str().unwrap(), name]);
         let dir = project.path().join("saved");
@@ -145,14 +145,14 @@ impl Engine {
     }
 }
 
-fn unique(what: &str) -> String {
+pub(super) fn unique(what: &str) -> String {
     static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     format!("rb{what}{}x{count}", std::process::id())
 }
 
 #[track_caller]
-fn passes(output: &CommandOutput) {
+pub(super) fn passes(output: &CommandOutput) {
     assert_eq!(output.code, Some(0), "{output}");
 }
 

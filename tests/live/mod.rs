@@ -21,6 +21,7 @@ mod copies;
 mod credentials;
 mod definition_files;
 mod docker;
+mod docker_stores;
 mod dockerfile_url;
 mod engine;
 mod export;

@@ -35,7 +35,9 @@ use variables::Switch;
 pub(crate) use cache::leaves_out;
 pub(super) use cache::{LocalCache, check_github, lacks_aws_keys};
 pub(super) use daemon::{DaemonTraits, ignored_limits};
-pub(super) use exports::{ExportDestination, loads_by_default, strange_default_load};
+pub(super) use exports::{
+    ExportDestination, default_output, loads_by_default, strange_default_load,
+};
 
 /// Facts that are the same for all targets of a run.
 #[derive(Debug, Clone)]

@@ -56,7 +56,7 @@ pub(super) struct LoweredExports {
 pub(super) fn lower(lowering: &mut Lowering<'_>, no_artifact: bool) -> LoweredExports {
     let target = lowering.target;
     let wanted: Vec<Spanned<Export>> = if target.output.is_empty() {
-        default_output(lowering)
+        default_output(&lowering.setting.docker, &lowering.setting.environment)
             .map(Spanned::without_span)
             .into_iter()
             .collect()
@@ -129,9 +129,11 @@ pub(in crate::run) fn strange_default_load(environment: &Environment) -> Option<
 
 /// Returns the output that the builder uses for a target without outputs. `None` if the result only stays in the
 /// build cache.
-fn default_output(lowering: &Lowering<'_>) -> Option<Export> {
-    let docker = &lowering.setting.docker;
-    if !loads_by_default(&lowering.setting.environment) {
+pub(in crate::run) fn default_output(
+    docker: &DockerTraits,
+    environment: &Environment,
+) -> Option<Export> {
+    if !loads_by_default(environment) {
         return None;
     }
     if docker.builder.is_some() {
