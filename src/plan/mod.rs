@@ -32,7 +32,7 @@ mod value_json;
 use std::sync::{Arc, OnceLock};
 
 pub(crate) use call::{CallError, FrontendCall};
-pub(crate) use checks::{SharedTags, check_build};
+pub(crate) use checks::{SharedTags, check_build, check_files};
 pub use checks::{Surroundings, check_print};
 pub(crate) use graph::TargetGraph;
 pub use model::Plan;

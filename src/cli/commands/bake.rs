@@ -127,6 +127,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
         environment,
         paths: &paths,
         folder: &loaded.folder,
+        metadata_file: args.metadata_file.as_deref(),
         signals: &signals,
     };
     check.all(&mut found);

@@ -27,6 +27,8 @@ pub(super) struct Check<'a> {
     pub(super) paths: &'a Resolver,
     /// The folder of the definition, relative to the working directory.
     pub(super) folder: &'a Path,
+    /// Where the metadata is written, as the user names it.
+    pub(super) metadata_file: Option<&'a str>,
     pub(super) signals: &'a Signals,
 }
 
@@ -65,6 +67,8 @@ impl Check<'_> {
             PublishMode::Buildx => SharedTags::LastWins,
         };
         let mut found = plan::check_build(self.plan, shared);
+        let files = plan::check_files(self.plan, self.paths, self.metadata_file);
+        found.0.extend(files.0);
         found
             .0
             .append(&mut run::check(self.plan, self.environment).0);

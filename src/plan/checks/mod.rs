@@ -5,10 +5,12 @@
 
 mod build;
 mod caches;
+mod files;
 mod print;
 mod references;
 
 pub(crate) use build::{SharedTags, check_build};
+pub(crate) use files::check_files;
 pub use print::{Surroundings, check_print};
 
 use super::model::PlannedTarget;
