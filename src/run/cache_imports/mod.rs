@@ -15,9 +15,10 @@ use super::shared_context::SharedContext;
 use super::{refusal, storage};
 use crate::definition::model::ObjectStore;
 use crate::diag::Diagnostic;
-use crate::engine::spec::SolveCache;
+use crate::engine::spec::{CacheBackend, SolveCache};
 use crate::event::{EventKind, EventSink, Vertex};
 use crate::outcome::{FailureKind, SolveFailure};
+use crate::types::Reference;
 use crate::types::secret::redact_urls;
 
 /// How BuildKit calls the vertex that reads the manifest of a cache (`solver/llbsolver/bridge.go`). The name of the
@@ -29,6 +30,15 @@ const PREFIX: (&str, &str) = ("failed to configure ", " cache importer: ");
 
 /// BuildKit sends no code for an interruption, only Go's message.
 const CANCELLED: &str = "context canceled";
+
+/// What BuildKit says of a cache that does not exist, after its name.
+const NOT_FOUND: &str = "not found";
+
+/// How BuildKit calls a cache of `type=inline`, which no daemon imports. `run::attributes` has said so.
+const INLINE: &str = "inline:";
+
+/// The scope of GitHub's cache if none is named.
+const DEFAULT_SCOPE: &str = "buildkit";
 
 /// What BuildKit says of a configuration that it does not read because of its size (`cache/remotecache/import.go`).
 const TOO_LARGE: &str = " is too large (";
@@ -52,19 +62,27 @@ impl CacheImports {
         events: &EventSink,
     ) -> EventSink {
         let (shared, notices) = (Arc::clone(shared), events.clone());
-        let stored = StoredAsObjects::of(imports);
+        let hashed = HashedImports::of(imports);
         events.map(move |kind| {
             if let EventKind::Progress { update, .. } = &kind {
                 for vertex in &update.vertices {
                     let Some((cache, reason)) = failed(vertex) else {
                         continue;
                     };
-                    let place = stored.place(cache);
-                    let name = place.as_deref().unwrap_or(cache);
-                    if shared.imports.is_new(name) {
-                        let notice = match stored.store(cache) {
-                            Some(store) => notice_of_objects(name, reason, store, &shared),
-                            None => notice(name, reason, &shared),
+                    if is_inline(cache) {
+                        continue;
+                    }
+                    let place = hashed.place(cache);
+                    if shared.imports.is_new(place.as_deref().unwrap_or(cache)) {
+                        let notice = match (hashed.store(cache), place) {
+                            (Some(store), Some(place)) => {
+                                notice_of_objects(&place, reason, store, &shared)
+                            }
+                            (None, Some(place)) => notice(&place, reason, &shared),
+                            (_, None) => match without_name(cache, reason) {
+                                NOT_FOUND => none_yet(cache),
+                                reason => notice(&format!("`{cache}`"), reason, &shared),
+                            },
                         };
                         notices.send(EventKind::Notice(notice));
                     }
@@ -90,40 +108,71 @@ impl CacheImports {
     }
 }
 
-/// The imports of a target from S3 and Azure Blob Storage. The daemon calls them by their type and a hash of their attributes.
-struct StoredAsObjects(Vec<(ObjectStore, String, String)>);
+/// The imports of a target that are not in registries. The daemon calls them by their type and a hash of their attributes.
+struct HashedImports(Vec<HashedImport>);
 
-impl StoredAsObjects {
+struct HashedImport {
+    /// The type and a colon, with which the daemon's name for it begins.
+    prefix: String,
+    /// The place for messages.
+    place: String,
+    /// Where its objects are stored, if it has some.
+    store: Option<ObjectStore>,
+}
+
+impl HashedImports {
     fn of(imports: &[SolveCache]) -> Self {
         let found = imports.iter().filter_map(|cache| {
-            let (store, place) = import_place(cache)?;
-            Some((store, format!("{}:", cache.backend.name()), place))
+            let kind = cache.backend.name();
+            let attribute = |key: &str| cache.extra.get(key).map(String::as_str);
+            let (store, place) = match (import_place(cache), &cache.backend) {
+                (Some((store, place)), _) => (Some(store), format!("`{place}`")),
+                (None, CacheBackend::Gha) => {
+                    let scope = attribute("scope").unwrap_or(DEFAULT_SCOPE);
+                    (None, format!("scope `{scope}` of GitHub's cache"))
+                }
+                (None, CacheBackend::Local) => (None, format!("`{}`", attribute("src")?)),
+                _ => return None,
+            };
+            Some(HashedImport {
+                prefix: format!("{kind}:"),
+                place,
+                store,
+            })
         });
         Self(found.collect())
     }
 
     /// Those that the daemon may call `cache`.
-    fn named<'s>(
-        &'s self,
-        cache: &'s str,
-    ) -> impl Iterator<Item = &'s (ObjectStore, String, String)> {
+    fn named<'s>(&'s self, cache: &'s str) -> impl Iterator<Item = &'s HashedImport> {
+        // A hash is a number, and a registry's name may begin like this.
+        let is_hash = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit());
         let named = self.0.iter();
-        named.filter(|(_, prefix, _)| cache.starts_with(prefix.as_str()))
+        named.filter(move |import| {
+            let hash = cache.strip_prefix(import.prefix.as_str());
+            hash.is_some_and(is_hash)
+        })
     }
 
     fn store(&self, cache: &str) -> Option<ObjectStore> {
-        self.named(cache).map(|(store, ..)| *store).next()
+        self.named(cache).find_map(|import| import.store)
     }
 
     /// The place of `cache` for messages. If there are several of its type, all of them.
     fn place(&self, cache: &str) -> Option<String> {
         let mut places: Vec<&str> = self
             .named(cache)
-            .map(|(.., place)| place.as_str())
+            .map(|import| import.place.as_str())
             .collect();
         places.dedup();
-        (!places.is_empty()).then(|| places.join("` or `"))
+        (!places.is_empty()).then(|| places.join(" or "))
     }
+}
+
+/// Whether the daemon's name `cache` is that of an import with `type=inline`.
+fn is_inline(cache: &str) -> bool {
+    let hash = cache.strip_prefix(INLINE);
+    hash.is_some_and(|hash| hash.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// The cache that `vertex` failed to import, and the reason. `None` for all other vertices.
@@ -140,16 +189,29 @@ fn failed(vertex: &Vertex) -> Option<(&str, &str)> {
     ))
 }
 
-fn notice(cache: &str, reason: &str, shared: &SharedContext) -> Diagnostic {
-    let reason = reason.strip_prefix(cache).unwrap_or(reason);
-    let reason = reason.strip_prefix(": ").unwrap_or(reason);
-    if reason == "not found" {
-        return none_yet(cache);
+/// `reason` without the name of `cache` at its beginning. BuildKit writes the name in full, `cache` may be as the user wrote it.
+fn without_name<'r>(cache: &str, reason: &'r str) -> &'r str {
+    let full = |text: &str| {
+        let reference: Reference = text.parse().ok()?;
+        let tag = reference.tag_or_latest().map(str::to_owned);
+        Some((reference.repository(), tag, reference.digest().cloned()))
+    };
+    match reason.split_once(": ") {
+        Some((name, rest))
+            if name == cache || (full(name).is_some() && full(name) == full(cache)) =>
+        {
+            rest
+        }
+        _ => reason,
     }
+}
+
+/// The warning that the cache at `place` is not imported. `place` is in backquotes, as far as it is literal.
+fn notice(place: &str, reason: &str, shared: &SharedContext) -> Diagnostic {
     let failure = SolveFailure::new(FailureKind::Build, redact_urls(reason));
     let mut failure = shared.with_help(failure);
     refusal::explain(&mut failure, &shared.credentials.origins());
-    let message = format!("no cache is imported from `{cache}`: {}", failure.message);
+    let message = format!("no cache is imported from {place}: {}", failure.message);
     let mut problem = Diagnostic::warning("run::cache-import", message).note(MEANING);
     if failure.message.contains(TOO_LARGE) {
         problem = problem
@@ -168,7 +230,7 @@ fn notice_of_objects(
 ) -> Diagnostic {
     let failure = SolveFailure::new(FailureKind::Build, reason);
     let failure = storage::explained(store, failure, &shared.setting.aws);
-    let message = format!("no cache is imported from `{place}`: {}", failure.message);
+    let message = format!("no cache is imported from {place}: {}", failure.message);
     let problem = Diagnostic::warning("run::cache-import", message).note(MEANING);
     let help = failure.help.into_iter();
     help.fold(problem, Diagnostic::help)
@@ -206,6 +268,38 @@ mod tests {
     #[test_case("[1/2] RUN make", "exit code: 1", None; "a step")]
     fn failed_imports_are_found(name: &str, error: &str, expected: Option<(&str, &str)>) {
         assert_eq!(failed(&vertex(name, error)), expected);
+    }
+
+    #[test_case("user/app", "docker.io/user/app:latest: not found", "not found"; "a short name")]
+    #[test_case("redis:x", "docker.io/library/redis:x: not found", "not found"; "a name of Docker Hub")]
+    #[test_case("r:5000/c:x", "r:5000/c:x: not found", "not found"; "a full name")]
+    #[test_case("user/app", "docker.io/user/other:latest: not found", "docker.io/user/other:latest: not found"; "another name")]
+    #[test_case("user/app", "denied: no", "denied: no"; "no name")]
+    fn a_reason_has_no_name(cache: &str, reason: &str, expected: &str) {
+        assert_eq!(without_name(cache, reason), expected);
+    }
+
+    #[test]
+    fn places_are_in_words_of_the_user() {
+        let import = |backend, attribute: (&str, &str)| SolveCache {
+            backend,
+            image: None,
+            extra: [(attribute.0.to_owned(), attribute.1.to_owned())].into(),
+            credentials: std::collections::BTreeMap::new(),
+        };
+        let imports = HashedImports::of(&[
+            import(CacheBackend::Gha, ("scope", "x")),
+            import(CacheBackend::Local, ("src", "/c")),
+            import(CacheBackend::Inline, ("a", "b")),
+        ]);
+        let place = |name: &str| imports.place(name);
+        assert_eq!(
+            place("gha:16597878192184641907").unwrap(),
+            "scope `x` of GitHub's cache"
+        );
+        assert_eq!(place("local:1659").unwrap(), "`/c`");
+        assert_eq!(place("gha:5000/c"), None);
+        assert!(is_inline("inline:10531033219955318655") && !is_inline("inline:5000/c"));
     }
 
     #[test]
