@@ -15,7 +15,7 @@ use crate::diag::{Class, Diagnostic, Diagnostics, Span, closest};
 use crate::engine::session::content::LayoutImageError;
 use crate::engine::spec::LocalName;
 use crate::files::{PathError, Resolver};
-use crate::plan::{ContextSource, DockerfileSource, NamedContext, OciLayout, PlannedTarget};
+use crate::plan::{ContextSource, DockerfileSource, NamedContext, OciLayout, Plan, PlannedTarget};
 use crate::types::causes::in_one_line;
 use crate::types::remote::RemoteAddress;
 use crate::types::{ContextImage, Reference};
@@ -169,6 +169,46 @@ pub(super) fn lacks_a_context(target: &PlannedTarget, paths: &Resolver) -> bool 
     main.into_iter().chain(named).any(is_missing)
 }
 
+/// Warns of contexts of `plan` that are to be images but have no image's name. The builder looks at a context only if the Dockerfile
+/// uses it, so they are no errors.
+pub(super) fn check_images(plan: &Plan) -> Diagnostics {
+    let mut problems = Diagnostics::default();
+    for target in plan.targets.values() {
+        for (name, source) in &target.inputs.named {
+            let NamedContext::Image(image) = source else {
+                continue;
+            };
+            let Err(error) = image.as_str().parse::<Reference>() else {
+                continue;
+            };
+            let message = format!(
+                "the context `{name}` of target `{}` cannot be used: `docker-image://{}`: {error}",
+                target.name,
+                image.as_str()
+            );
+            let value = target.attributes.contexts.get(&**name);
+            let span = value.and_then(|value| value.span).or_else(|| target.span());
+            let warning = Diagnostic::warning("run::context-image", message)
+                .help("an image is named as in `docker pull`: `docker-image://NAME:TAG` or `docker-image://NAME@DIGEST`");
+            problems.push(warning.at(span, ""));
+        }
+    }
+    problems
+}
+
+/// The code for a context that cannot be read.
+const MISSING: &str = "run::context-missing";
+
+/// The address that was cleaned like a path to `path`, if it only works in `contexts`.
+fn only_named(path: &str) -> Option<String> {
+    let has_slash = ["docker-image:/", "oci-layout:/"];
+    let has_slash = has_slash.iter().find_map(|prefix| {
+        let rest = path.strip_prefix(prefix)?;
+        Some(format!("{prefix}/{rest}"))
+    });
+    has_slash.or_else(|| path.starts_with("target:").then(|| path.to_owned()))
+}
+
 struct Finder<'a> {
     target: &'a PlannedTarget,
     paths: &'a Resolver,
@@ -191,6 +231,10 @@ impl Finder<'_> {
         match &self.target.inputs.context {
             ContextSource::Local(path) => {
                 let dir = self.directory(path, span, "the context");
+                let dir = dir.map_err(|problem| match only_named(path) {
+                    Some(address) if problem.code == MISSING => self.misplaced(&address, span),
+                    _ => problem,
+                });
                 dir.map(SourceTree::Dir)
             }
             ContextSource::Remote(address) => Ok(SourceTree::Remote(address.clone())),
@@ -242,11 +286,22 @@ impl Finder<'_> {
         )
     }
 
+    /// Makes the error for a main context with an `address` that only works in `contexts`.
+    fn misplaced(&self, address: &str, span: Option<Span>) -> Diagnostic {
+        let message = format!(
+            "the context of target `{}` cannot be `{address}`: such an address only works in `contexts`",
+            self.target.name
+        );
+        self.problem(MISSING, message, span)
+            .help(format!("write `contexts = {{ base = \"{address}\" }}`, and `FROM base` or `COPY --from=base` in the Dockerfile"))
+            .help("the main context is a directory, a git repository or the address of an archive")
+    }
+
     /// Makes the error for a context that cannot be read, with a suggestion.
     fn missing(&self, what: &str, text: &str, reason: &str, span: Option<Span>) -> Diagnostic {
         let name = &self.target.name;
         let message = format!("{what} of target `{name}` cannot be read: `{text}`: {reason}");
-        let problem = self.problem("run::context-missing", message, span);
+        let problem = self.problem(MISSING, message, span);
         if let Some((scheme, rest)) = text.split_once("://") {
             const SCHEMES: [&str; 4] = ["docker-image", "oci-layout", "https", "http"];
             return match closest(scheme, SCHEMES) {
@@ -500,6 +555,40 @@ mod tests {
         let target = planned(r#"context = "up/../.""#);
         let places = locate(&target, &Resolver::new(&work)).unwrap();
         assert_eq!(places.context, SourceTree::Dir(work));
+    }
+
+    #[test_case("docker-image://busybox"; "an image")]
+    #[test_case("oci-layout://lay"; "a layout")]
+    #[test_case("target:x"; "a target")]
+    fn addresses_that_only_named_contexts_have_are_explained(address: &str) {
+        let dir = project();
+        let target = planned(&format!("context = \"{address}\""));
+        let problems = locate(&target, &Resolver::new(dir.path())).unwrap_err();
+        assert_eq!(problems.0[0].code, "run::context-missing");
+        assert!(
+            problems.0[0]
+                .message
+                .contains(&format!("cannot be `{address}`")),
+            "{problems:?}"
+        );
+        let help = format!("contexts = {{ base = \"{address}\" }}");
+        assert!(problems.0[0].help[0].contains(&help), "{problems:?}");
+    }
+
+    #[test_case("busybox:a:b", true; "two tags")]
+    #[test_case("Busybox", true; "upper case")]
+    #[test_case("", true; "nothing")]
+    #[test_case("busybox", false; "a name")]
+    #[test_case("busybox@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false; "a digest")]
+    fn images_without_an_image_name_cause_a_warning(image: &str, warns: bool) {
+        let plan = crate::run::testing::plan(&format!(
+            "contexts = {{ base = \"docker-image://{image}\" }}"
+        ));
+        let found = check_images(&plan);
+        assert_eq!(
+            (found.0.len(), found.has_errors()),
+            (usize::from(warns), false)
+        );
     }
 
     #[test_case(r#"contexts = { x = "oci-layout://none" }"#, "run::context-missing")]

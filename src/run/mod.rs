@@ -192,6 +192,7 @@ pub(crate) fn check(plan: &Plan, environment: &Environment) -> Diagnostics {
     problems
         .0
         .append(&mut annotations::check(plan, environment).0);
+    problems.0.append(&mut locate::check_images(plan).0);
     problems.0.append(&mut secrets::check(plan, environment).0);
     problems
         .0
