@@ -15,6 +15,9 @@ use crate::plan::PlannedTarget;
 use crate::types::Environment;
 use crate::types::causes::in_one_line;
 
+/// `plan::checks` finds most of these problems before, as `plan::ssh`. The names tell that they are the same.
+const CODE: &str = "run::ssh";
+
 /// The socket of the user's agent.
 const AGENT: &str = "SSH_AUTH_SOCK";
 
@@ -77,7 +80,7 @@ pub(super) fn find(
             Err(error) => {
                 let name = &target.name.value;
                 let message = format!("target `{name}`: the SSH agent `{id}` {error}");
-                let problem = Diagnostic::error(Class::Definition, "plan::ssh", message);
+                let problem = Diagnostic::error(Class::Definition, CODE, message);
                 let problem = problem.at(entry.span.or(target.name.span), "");
                 problems.push(error.help().into_iter().fold(problem, Diagnostic::help));
             }
