@@ -117,10 +117,10 @@ impl Reader<'_> {
             }
             YamlValue::Sequence(items) => {
                 let mut texts = Vec::with_capacity(items.len());
-                for item in items {
+                for (index, item) in items.iter().enumerate() {
                     match element(item) {
                         Some(text) => texts.push(Spanned::new(text, item.span)),
-                        None => self.misfit(key, WANTED, item),
+                        None => self.misfit(&format!("{key}[{index}]"), "a string", item),
                     }
                 }
                 texts

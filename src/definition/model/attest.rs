@@ -30,6 +30,12 @@ impl Attest {
             });
         }
         for field in entry::fields(text)? {
+            if ["min", "max"].contains(&&*field) && kind.eq_ignore_ascii_case(PROVENANCE) {
+                return Err(EntryError::BareMode {
+                    meant: format!("mode={field}"),
+                    word: field.into_owned(),
+                });
+            }
             let (key, value) = entry::pair(&field)?;
             match key.to_lowercase().trim() {
                 "type" => kind = value.into(),
@@ -163,6 +169,8 @@ mod tests {
             Some("type=provenance,mode=max")
         );
         assert_eq!(meant("mode=max"), None);
+        assert_eq!(meant("type=provenance,max").as_deref(), Some("mode=max"));
+        assert_eq!(meant("type=sbom,max"), None);
     }
 
     #[test]

@@ -34,6 +34,14 @@ pub(crate) enum EntryError {
         /// The entry that the user probably meant.
         meant: String,
     },
+    /// The mode of provenance without its key.
+    #[error("`{word}` must have the form `key=value`")]
+    BareMode {
+        /// The mode.
+        word: String,
+        /// The field that the user probably meant.
+        meant: String,
+    },
     /// The required `type` field is missing or empty.
     #[error("a `type` is required")]
     NoType,
@@ -102,7 +110,7 @@ impl EntryError {
     /// The entry that the user probably meant, if that is known.
     pub(crate) fn meant(&self) -> Option<&str> {
         match self {
-            Self::Bare { meant, .. } => Some(meant),
+            Self::Bare { meant, .. } | Self::BareMode { meant, .. } => Some(meant),
             _ => None,
         }
     }

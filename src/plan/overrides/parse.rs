@@ -299,6 +299,10 @@ pub(super) fn entry_error(flag: &str, value: &str, source: &EntryError) -> Diagn
     let problem = error(flag, &source.to_string());
     match source.misspelling() {
         Some((what, word, known)) => problem.did_you_mean(what, word, known.iter().copied()),
+        None if matches!(source, EntryError::BareMode { .. }) => problem.help(format!(
+            "write `{}` in place of it",
+            source.meant().unwrap_or_default()
+        )),
         None if source.meant().is_some() => {
             let key = flag.split_once('=').map_or(flag, |(key, _)| key);
             problem.help(format!(

@@ -142,6 +142,20 @@ fn errors_in_several_compose_files() {
 }
 
 #[test]
+fn values_in_compose_files_that_are_nearly_right() {
+    let project = TestProject::new().file(
+        "compose.yaml",
+        "services:\n  web:\n    build: {context: ., provenance: max}\n",
+    );
+    let first = project.session(&["--print", "--provenance=max --print"]);
+    let second = project.file(
+        "compose.yaml",
+        "services:\n  web:\n    build:\n      context: .\n      x-bake: {output: [{type: oci}]}\n",
+    );
+    assert_session!(first + &second.session(&["--print"]));
+}
+
+#[test]
 fn wrong_flags() {
     assert_session!(project().session(&[
         "--progress=fancy",
