@@ -79,7 +79,7 @@ impl Trouble {
     }
 }
 
-/// Returns help for a registry on `localhost` that refuses the connection. For a builder elsewhere, `localhost` is
+/// Returns help for a server on `localhost` that refuses the connection. For a builder elsewhere, `localhost` is
 /// another machine or container.
 fn of_loopback(message: &str, host: Option<&str>, driver: Driver) -> Option<String> {
     let host = host.filter(|_| message.contains("connection refused"))?;
@@ -93,8 +93,14 @@ fn of_loopback(message: &str, host: Option<&str>, driver: Driver) -> Option<Stri
         Driver::Docker => "the Docker Engine's own machine",
         Driver::Embedded => "this machine",
     };
+    // All addresses of a registry begin with this path; others are contexts and files of `ADD`.
+    let server = if message.contains(&format!("//{host}/v2/")) {
+        "registry"
+    } else {
+        "server"
+    };
     is_loopback.then(|| {
-        format!("`{host}` means {place}, and nothing listens there: start the registry, or use an address that the builder can reach")
+        format!("`{host}` means {place}, and nothing listens there: start the {server}, or use an address that the builder can reach")
     })
 }
 
@@ -214,6 +220,10 @@ mod tests {
             told[0].starts_with("`localhost:5000` means the builder's own container"),
             "{told:?}"
         );
+        assert!(told[0].contains("start the registry"), "{told:?}");
+        let download = "failed to load cache key: Get \"http://127.0.0.1:1/a.tar\": dial tcp 127.0.0.1:1: connect: connection refused";
+        let told = help(download, Driver::Remote, false);
+        assert!(told[0].contains("start the server"), "{told:?}");
         let far = message.replace("localhost", "h.example");
         assert!(help(&far, Driver::DockerContainer, false).is_empty());
     }

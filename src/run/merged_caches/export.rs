@@ -257,7 +257,7 @@ async fn export_one(
         one.note(written, cache, &names);
     }
     one.cache = Some(ExportedCache {
-        place: cache.place_plainly(),
+        place: cache.place_written(one.manifest.as_ref()),
         targets: work.solves.len(),
         salvaged: work.has_salvage(),
         size,

@@ -35,6 +35,7 @@ use crate::engine::spec::{CacheBackend, SolveCache};
 use crate::golang::strconv;
 use crate::plan::TargetGraph;
 use crate::types::TargetName;
+use content::ManifestDescriptor;
 
 /// The attribute that says whether the cache holds the steps of all stages, or only those of the result.
 const MODE: &str = "mode";
@@ -105,6 +106,18 @@ impl SharedCache {
                 dir.display().to_string()
             }
             (None, None) => format!("gha:{}", self.scope().unwrap_or_default()),
+        }
+    }
+
+    /// The same once it is written with `manifest`. A cache whose reference has a digest gets no tag, and has the digest of what was
+    /// written.
+    fn place_written(&self, manifest: Option<&ManifestDescriptor>) -> String {
+        let written = manifest.and_then(ManifestDescriptor::digest);
+        match (&self.cache.image, written) {
+            (Some(name), Some(digest)) if name.reference().has_digest() => {
+                format!("{}@{digest}", name.reference().familiar_name())
+            }
+            _ => self.place_plainly(),
         }
     }
 
