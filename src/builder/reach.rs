@@ -319,7 +319,9 @@ impl Reacher<'_> {
         loop {
             match self.open(endpoint.clone(), None).await {
                 Err(ConnectionError::Dial(error))
-                    if error.finds_nobody() && begun.elapsed() < LISTENS_WITHIN =>
+                    if error.finds_nobody()
+                        && begun.elapsed() < LISTENS_WITHIN
+                        && may_appear(endpoint).await =>
                 {
                     tracing::debug!(turn, "retry: nobody listens yet");
                     tokio::time::sleep((CONTAINER_PAUSE * turn).min(LONGEST_PAUSE)).await;
@@ -371,8 +373,20 @@ fn buildkitd(connection: Connection, lease: Option<Lease>) -> Reached {
     }
 }
 
-async fn is_absent(socket: &Path) -> bool {
-    tokio::fs::symlink_metadata(socket)
+/// Whether a daemon may soon listen at `endpoint`. If a socket has no directory, the address is wrong.
+async fn may_appear(endpoint: &Endpoint) -> bool {
+    match endpoint {
+        Endpoint::Unix(path) => match path.parent() {
+            Some(dir) => !is_absent(dir).await,
+            None => false,
+        },
+        _ => true,
+    }
+}
+
+/// Whether there is nothing at `path`.
+async fn is_absent(path: &Path) -> bool {
+    tokio::fs::symlink_metadata(path)
         .await
         .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }

@@ -18,7 +18,7 @@ use super::error::{RegistryFault, is_throttling};
 use super::exchange::{RegistryReply, RegistryRequest, RequestTarget};
 use super::retries::Retries;
 use super::retry::{RetryBudget, TryFailure};
-use super::silence::Silence;
+use super::silence::RegistrySilence;
 use super::tls;
 use super::words::RegistryWords;
 use crate::credential::{Provider, RegistryClientSpec};
@@ -62,7 +62,7 @@ pub(super) struct RegistryConnection {
     pub(super) spoken: SpokenProtocol,
     pub(super) authorizations: Authorizations,
     pub(super) budget: RetryBudget,
-    pub(super) silence: Silence,
+    pub(super) silence: RegistrySilence,
     permits: Semaphore,
     streams: Semaphore,
     counter: RequestCounter,
@@ -71,7 +71,7 @@ pub(super) struct RegistryConnection {
 impl RegistryConnection {
     pub(super) fn new(address: RegistryAddress, parts: RunParts, pauses: Pauses) -> Self {
         Self {
-            silence: Silence::new(address.host(), parts.notices.clone()),
+            silence: RegistrySilence::new(address.host(), parts.notices.clone()),
             address,
             parts,
             pauses,

@@ -18,7 +18,7 @@ const LONG_PAUSE: Duration = Duration::from_secs(5);
 
 /// Reports waits for one registry.
 #[derive(Debug)]
-pub(super) struct Silence {
+pub(super) struct RegistrySilence {
     /// The host of the registry.
     host: String,
     notices: Notices,
@@ -26,7 +26,7 @@ pub(super) struct Silence {
     told: Mutex<Option<Instant>>,
 }
 
-impl Silence {
+impl RegistrySilence {
     pub(super) fn new(host: &str, notices: Notices) -> Self {
         Self {
             host: host.to_owned(),
@@ -87,11 +87,11 @@ mod tests {
 
     type Told = Arc<Mutex<Vec<String>>>;
 
-    fn silence() -> (Silence, Told) {
+    fn silence() -> (RegistrySilence, Told) {
         let told = Told::default();
         let into = Arc::clone(&told);
         let notices = Notices::new(move |notice| into.lock().unwrap().push(notice.message));
-        (Silence::new("reg.example", notices), told)
+        (RegistrySilence::new("reg.example", notices), told)
     }
 
     async fn after(seconds: u64) {

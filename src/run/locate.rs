@@ -170,7 +170,7 @@ pub(super) fn lacks_a_context(target: &PlannedTarget, paths: &Resolver) -> bool 
 }
 
 /// Warns of contexts of `plan` that are to be images but have no image's name. The builder looks at a context only if the Dockerfile
-/// uses it, so they are no errors.
+/// uses it, so they are only warnings.
 pub(super) fn check_images(plan: &Plan) -> Diagnostics {
     let mut problems = Diagnostics::default();
     for target in plan.targets.values() {
@@ -186,7 +186,7 @@ pub(super) fn check_images(plan: &Plan) -> Diagnostics {
                 target.name,
                 image.as_str()
             );
-            let value = target.attributes.contexts.get(&**name);
+            let value = target.attributes.contexts.get(name);
             let span = value.and_then(|value| value.span).or_else(|| target.span());
             let warning = Diagnostic::warning("run::context-image", message)
                 .help("an image is named as in `docker pull`: `docker-image://NAME:TAG` or `docker-image://NAME@DIGEST`");

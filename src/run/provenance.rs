@@ -24,8 +24,9 @@ const SLSA_1: &str = "https://slsa.dev/provenance/v1";
 /// BuildKit's type of a build in the form of SLSA v0.2.
 const BUILD_TYPE: &str = "https://mobyproject.org/buildkit@v1";
 
-/// The most time for reading a provenance. The build has succeeded, whatever the daemon answers.
-const TIMEOUT: Duration = Duration::from_secs(20);
+/// The most time for reading a provenance. The build has succeeded, whatever the daemon answers. A daemon that records dozens of
+/// builds at the same time was seen to need more than 40 s.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How much of the provenance is in the metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -93,16 +93,15 @@ impl OwnedRules {
     }
 }
 
-/// Lowers all targets before the first one starts, so that problems of all targets are reported before any work.
-fn work(
-    targets: Vec<Ready>,
-    shared: &Arc<SharedContext>,
+/// Lowers `targets`, and checks what depends on the Docker Engines.
+fn lower_all(
+    targets: &[Ready],
+    shared: &SharedContext,
     commits: &Commits,
-    rules: &OwnedRules,
-) -> Result<RunWork, Diagnostics> {
+) -> Result<Vec<LoweredTarget>, Diagnostics> {
     let mut lowered = Vec::with_capacity(targets.len());
     let mut problems = Diagnostics::default();
-    for ready in &targets {
+    for ready in targets {
         let vcs = commits.of(&ready.places);
         match lower::lower(&ready.planned, &ready.places, vcs, &shared.setting) {
             Ok(mut target) => {
@@ -128,6 +127,17 @@ fn work(
     for warning in problems.0 {
         shared.events.send(EventKind::Notice(warning));
     }
+    Ok(lowered)
+}
+
+/// Lowers all targets before the first one starts, so that problems of all targets are reported before any work.
+fn work(
+    targets: Vec<Ready>,
+    shared: &Arc<SharedContext>,
+    commits: &Commits,
+    rules: &OwnedRules,
+) -> Result<RunWork, Diagnostics> {
+    let mut lowered = lower_all(&targets, shared, commits)?;
     let limits = lowered.iter().map(|target| &target.spec.resources);
     let limits = targets.iter().map(|ready| &ready.planned).zip(limits);
     if let Some(notice) = lower::ignored_limits(&shared.setting.daemon, limits) {

@@ -103,8 +103,8 @@ fn lost_by_store(targets: &[&PlannedTarget]) -> Option<Diagnostic> {
         },
         names.join(", ")
     );
-    let written = first.attributes.annotations.iter();
-    let span = written.filter_map(|text| text.span).next();
+    let mut written = first.attributes.annotations.iter();
+    let span = written.find_map(|text| text.span);
     let warning = Diagnostic::warning("run::annotation", message).help(CLASSIC_WAY_OUT);
     Some(warning.at(span.or_else(|| first.span()), ""))
 }

@@ -171,7 +171,7 @@ fn the_classic_store_loses_annotations_with_one_warning(body: &str, docker: &Doc
 }
 
 #[test]
-fn what_was_reported_before_the_engines_were_known_is_not_repeated() {
+fn problems_that_were_reported_before_the_engines_were_known_are_not_repeated() {
     let body = "annotations = [\"manifest[linux/arm64]:a=b\"]\nplatforms = [\"linux/amd64\"]\noutput = [\"type=image\"]";
     assert_eq!(found(body, &[]).len(), 1);
     assert_eq!(by_engines(body, &building(ImageStore::Containerd)), []);

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::golang::path;
 use instructions::{flags, instructions};
-use variables::Variables;
+use variables::DockerfileVariables;
 pub(crate) use variables::{Arguments, has_variables};
 
 /// What a stage, including the stages that it is made from, reads from the context.
@@ -41,7 +41,7 @@ struct Stage {
     /// Whether it has a `RUN` instruction.
     runs: bool,
     /// The variables at its end.
-    variables: Variables,
+    variables: DockerfileVariables,
 }
 
 /// A path that an instruction reads.
@@ -218,17 +218,32 @@ fn reached<'a>(stages: &'a [Stage], target: Option<&str>) -> Option<Vec<&'a Stag
         }
         let stage = &stages[at];
         reached.push(stage);
+        let used = stage.uses.iter().flat_map(|name| {
+            let name = name.to_ascii_lowercase();
+            let known = index.get(&name).copied();
+            known.into_iter().chain(possible(&stages[..at], &name))
+        });
         // A stage uses only earlier stages. A later stage with the same name is another one.
-        todo.extend(
-            stage
-                .uses
-                .iter()
-                .filter_map(|name| index.get(&name.to_ascii_lowercase()))
-                .copied()
-                .filter(|used| *used < at),
-        );
+        todo.extend(used.filter(|used| *used < at));
     }
     Some(reached)
+}
+
+/// The stages that `name` may mean, such as `bin-$TARGETOS`: all that begin like it. None if it has no variables, or begins with one,
+/// because that is mostly an image.
+fn possible<'a>(stages: &'a [Stage], name: &str) -> impl Iterator<Item = usize> + use<'a> {
+    let beginning = name
+        .split_once('$')
+        .map(|(beginning, _)| beginning.to_owned());
+    let beginning = beginning.filter(|beginning| !beginning.is_empty());
+    let named = stages.iter().enumerate().filter(move |(_, stage)| {
+        let own = stage.name.as_deref();
+        beginning
+            .as_deref()
+            .zip(own)
+            .is_some_and(|(beginning, own)| own.starts_with(beginning))
+    });
+    named.map(|(at, _)| at)
 }
 
 /// Whether the stage `target` of `dockerfile` itself, or the last stage for `None`, has a `RUN` instruction. `None` if
@@ -248,7 +263,7 @@ pub(crate) fn stage_names(dockerfile: &str) -> Vec<String> {
 /// Reads the stages of a Dockerfile.
 fn stages(dockerfile: &str, arguments: Arguments<'_>) -> Vec<Stage> {
     let mut stages: Vec<Stage> = Vec::new();
-    let mut global = Variables::default();
+    let mut global = DockerfileVariables::default();
     for (line, instruction) in instructions(dockerfile) {
         let (keyword, rest) = instruction
             .split_once(char::is_whitespace)
@@ -261,7 +276,7 @@ fn stages(dockerfile: &str, arguments: Arguments<'_>) -> Vec<Stage> {
         }
         let Some(stage) = stages.last_mut() else {
             if keyword == "ARG" {
-                global.declare(rest, arguments, &Variables::default());
+                global.declare(rest, arguments, &DockerfileVariables::default());
             }
             continue;
         };
@@ -280,7 +295,7 @@ fn stages(dockerfile: &str, arguments: Arguments<'_>) -> Vec<Stage> {
 }
 
 /// The stage that begins with `FROM` and the words `rest`, after `earlier` ones.
-fn from(rest: &str, global: &Variables, earlier: &[Stage]) -> Stage {
+fn from(rest: &str, global: &DockerfileVariables, earlier: &[Stage]) -> Stage {
     let mut words = rest
         .split_whitespace()
         .filter(|word| !word.starts_with("--"));
@@ -295,7 +310,9 @@ fn from(rest: &str, global: &Variables, earlier: &[Stage]) -> Stage {
         name,
         uses: BTreeSet::from([base.clone()]),
         base,
-        variables: parent.map_or_else(Variables::default, |parent| parent.variables.clone()),
+        variables: parent.map_or_else(DockerfileVariables::default, |parent| {
+            parent.variables.clone()
+        }),
         ..Stage::default()
     }
 }
@@ -547,6 +564,17 @@ COPY --from=build /app /app
         assert_eq!(of(Some("base"), None), ["r.example/team/base:1"]);
         // Names that cannot be known are left out.
         assert!(of(None, None).is_empty() && of(Some("nosuch"), None).is_empty());
+    }
+
+    #[test]
+    fn a_name_with_a_variable_means_all_stages_that_begin_like_it() {
+        let dockerfile = "FROM scratch AS build\nCOPY src /\nFROM scratch AS bin-linux\nCOPY --from=build / /\n\
+                          FROM scratch AS bin-windows\nCOPY win /\nFROM scratch AS other\nCOPY other /\nFROM bin-$TARGETOS AS bin\nCOPY own /\nFROM $BASE\n";
+        assert_eq!(
+            of_stage(dockerfile, Some("bin")),
+            paths(["/own", "/src", "/win"])
+        );
+        assert_eq!(of_stage(dockerfile, None), paths([]));
     }
 
     #[test]

@@ -25,14 +25,14 @@ pub(crate) fn has_variables(text: &str) -> bool {
 
 /// The variables that are declared up to a place of a Dockerfile. A value is `None` if it cannot be known.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Variables {
+pub(super) struct DockerfileVariables {
     /// Those of `ARG`.
     arguments: BTreeMap<String, Option<String>>,
     /// Those of `ENV`. They come before the arguments.
     environment: BTreeMap<String, Option<String>>,
 }
 
-impl Variables {
+impl DockerfileVariables {
     /// Adds those of `ARG` with the words `rest`. `global` are those before the first stage.
     pub(super) fn declare(&mut self, rest: &str, given: Arguments<'_>, global: &Self) {
         for word in rest.split_whitespace() {
