@@ -80,15 +80,18 @@ pub(super) fn explain(failure: &mut SolveFailure, scene: &Scene<'_>) {
     failure.help.splice(0..0, explained.help);
 }
 
-/// Returns the lines of the Dockerfile that the daemon points at, joined to one line.
+/// Returns the lines of the Dockerfile that the daemon points at, joined to one line. It may point at each line of an instruction for
+/// itself.
 fn instruction(failure: &SolveFailure) -> String {
     let Some(source) = failure.sources.first() else {
         return String::new();
     };
-    let Some((first, last)) = source.lines.first() else {
+    let first = source.lines.iter().map(|(first, _)| *first).min();
+    let last = source.lines.iter().map(|(_, last)| *last).max();
+    let Some((first, last)) = first.zip(last) else {
         return String::new();
     };
-    let (first, last) = (*first as usize, *last as usize);
+    let (first, last) = (first as usize, last as usize);
     let lines = source.text.lines().skip(first.saturating_sub(1));
     let lines: Vec<&str> = lines.take(last.saturating_sub(first) + 1).collect();
     lines.join(" ")
@@ -193,10 +196,7 @@ fn missing_source(message: &str, instruction: &str, scene: &Scene<'_>) -> Option
     }
     let path = message.strip_suffix(": not found")?.rsplit(": ").next()?;
     let path = path.strip_prefix('"')?.strip_suffix('"')?;
-    let from = instruction
-        .split([' ', '\t', ','])
-        .find_map(|word| word.strip_prefix("--from=").or(word.strip_prefix("from=")));
-    if let Some(from) = from {
+    if let Some(from) = read_from(instruction, path) {
         return Some(
             Explained::message(format!("there is no `{path}` in `{from}`")).help(format!(
                 "check the path, and that a step of `{from}` creates it"
@@ -234,6 +234,30 @@ fn missing_source(message: &str, instruction: &str, scene: &Scene<'_>) -> Option
             told
         }
     })
+}
+
+/// What `instruction` reads `path` from: a stage or a context by its name. `None` for the main context. An instruction may have several
+/// mounts.
+fn read_from<'a>(instruction: &'a str, path: &str) -> Option<&'a str> {
+    let words = || instruction.split([' ', '\t']);
+    let copied = words().find_map(|word| word.strip_prefix("--from="));
+    if copied.is_some() {
+        return copied;
+    }
+    let mounts = words().filter_map(|word| word.strip_prefix("--mount="));
+    let field = |mount: &'a str, names: &[&str]| {
+        let mut fields = mount.split(',').filter_map(|field| field.split_once('='));
+        fields.find_map(|(name, value)| names.contains(&name).then_some(value))
+    };
+    let mounts: Vec<&str> = mounts.collect();
+    let has_it = |mount: &&&'a str| {
+        let source = field(mount, &["source", "src"]).unwrap_or("/");
+        source.trim_matches('/') == path.trim_matches('/')
+    };
+    match mounts.iter().find(has_it) {
+        Some(mount) => field(mount, &["from"]),
+        None => mounts.iter().find_map(|mount| field(mount, &["from"])),
+    }
 }
 
 /// Returns the name of the ignore file that applies to the context `dir`: the Dockerfile's own, or else the

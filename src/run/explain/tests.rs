@@ -56,6 +56,8 @@ fn explained(body: &str, message: &str, line: &str) -> SolveFailure {
 #[test_case("", &checksum("/x"), "COPY ../x /", "there is no `x` in the context", "`..` cannot leave the context"; "a source outside")]
 #[test_case("", &checksum("/x"), "COPY --chmod=1 --from=base /x /", "there is no `/x` in `base`", "a step of `base` creates it"; "a source in a stage")]
 #[test_case("", &checksum("/x"), "RUN --mount=type=bind,from=base,source=/x true", "there is no `/x` in `base`", "a step of `base` creates it"; "a mounted source")]
+#[test_case("", &checksum("/tmp/x"), "RUN --mount=target=. --mount=from=other,target=/o --mount=from=base,src=/tmp/x,target=/x true", "there is no `/tmp/x` in `base`", "a step of `base` creates it"; "one of several mounts")]
+#[test_case("", &checksum("/x"), "RUN --mount=from=other,target=/o --mount=type=bind,source=x,target=/x true", "there is no `x` in the context", "relative to the context"; "a mount of the context")]
 #[test_case("", "bilder: failed to resolve source metadata for docker.io/library/bilder:latest: docker.io/library/bilder:latest: not found", "COPY --from=bilder / /", "has no image `docker.io/library/bilder:latest`", "a stage or context with a similar name exists: `builder`"; "a stage that is taken for an image")]
 #[test_case("", "app:dev: failed to resolve source metadata for docker.io/library/app:dev: docker.io/library/app:dev: not found", "FROM app:dev", "has no image `docker.io/library/app:dev`", "cannot use the images of your Docker Engine"; "an image of the engine")]
 #[test_case("", "failed to resolve source metadata for r.example/team/x:1: r.example/team/x:1: not found", "# syntax=r.example/team/x:1", "has no image `r.example/team/x:1`", "names the Dockerfile's frontend"; "a frontend")]
@@ -139,4 +141,22 @@ fn text_of_a_step_is_not_taken_for_a_message_of_buildkit() {
     };
     explain(&mut failure, &scene);
     assert_eq!((failure.message.as_str(), failure.help.len()), (said, 0));
+}
+
+#[test]
+fn an_instruction_on_several_lines_is_read_as_a_whole() {
+    let mut failure = SolveFailure::new(FailureKind::Build, checksum("/x"));
+    failure.sources.push(SourceExcerpt {
+        filename: "Dockerfile".to_owned(),
+        text:
+            "FROM x\nRUN --mount=target=. \\\n  --mount=from=base,source=/x,target=/x \\\n  true\n"
+                .into(),
+        lines: vec![(4, 4), (2, 2), (3, 3)],
+    });
+    let instruction = instruction(&failure);
+    assert!(
+        instruction.contains("from=base") && instruction.contains("true"),
+        "{instruction}"
+    );
+    assert_eq!(read_from(&instruction, "/x"), Some("base"));
 }
