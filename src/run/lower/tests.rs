@@ -164,6 +164,11 @@ fn old_daemon() -> Setting {
     setting
 }
 
+fn codes(problems: Option<Diagnostics>) -> Vec<&'static str> {
+    let problems = problems.into_iter().flat_map(|problems| problems.0);
+    problems.map(|problem| problem.code).collect()
+}
+
 #[test_case(r#"output = ["type=local,dest=a", "type=tar,dest=b"]"#, true; "several outputs")]
 #[test_case(r#"output = ["type=local,dest=a", "type=cacheonly"]"#, false; "one output")]
 #[test_case(r#"attest = ["type=sbom"]"#, true; "an attestation")]
@@ -171,12 +176,7 @@ fn old_daemon() -> Setting {
 fn an_old_daemon_is_refused_if_it_would_leave_something_out(body: &str, is_error: bool) {
     assert!(lowered(body).is_ok(), "{body}");
     let found = lowered_with(body, &old_daemon());
-    let codes: Vec<_> = found
-        .err()
-        .into_iter()
-        .flat_map(|problems| problems.0)
-        .map(|problem| problem.code)
-        .collect();
+    let codes = codes(found.err());
     let expected: &[&str] = if is_error { &["run::old-builder"] } else { &[] };
     assert_eq!(codes, expected);
 }
@@ -201,12 +201,7 @@ fn variables_that_are_neither_true_nor_false_are_refused(
     is_error: bool,
 ) {
     let found = lowered_with(body, &in_environment(name, value));
-    let codes: Vec<_> = found
-        .err()
-        .into_iter()
-        .flat_map(|problems| problems.0)
-        .map(|problem| problem.code)
-        .collect();
+    let codes = codes(found.err());
     let expected: &[&str] = if is_error { &["run::variable"] } else { &[] };
     assert_eq!(codes, expected);
 }
