@@ -52,20 +52,22 @@ impl Answerer {
         let Some(image) = argument.as_deref().or(named.as_deref()) else {
             return Self::BuiltIn;
         };
-        let sources = text.map(|text| sources::of_stage(text, stage, arguments));
-        match sources {
-            Some(Sources::Paths(paths))
+        let Some(text) = text else {
+            return Self::Image;
+        };
+        match sources::of_stage(text, stage, arguments) {
+            Sources::Paths(paths)
                 if is_dockerfile_frontend(image)
+                    && sources::has_known_names(text, stage, arguments)
                     && !paths.iter().any(|path| sources::has_variables(path)) =>
             {
                 Self::BuiltInForImage(paths)
             }
-            _ => Self::Image,
+            Sources::Paths(_) | Sources::Unknown => Self::Image,
         }
     }
 
-    /// Whether the target reads what the answer says. If not, a base image may have an `ONBUILD`, for example, or a variable decides
-    /// which stage is built.
+    /// Whether the target reads what the answer says. If not, a base image may have an `ONBUILD`, for example.
     pub(super) fn is_believed(&self, answer: &ContextRead) -> bool {
         let Self::BuiltInForImage(expected) = self else {
             return true;
@@ -149,6 +151,18 @@ mod tests {
         let whole = ContextRead::of_texts(&[], &[]);
         assert!(built_in(&["/"]).is_believed(&whole) && !asked.is_believed(&whole));
         assert!(Answerer::Image.is_believed(&whole) && Answerer::BuiltIn.is_believed(&whole));
+    }
+
+    #[test]
+    fn an_image_is_asked_if_a_variable_names_a_stage() {
+        for from in ["${TARGETSTAGE:-x}", "x-$TARGETOS", "$BASE"] {
+            let text = format!(
+                "# syntax=docker/dockerfile:1\nFROM scratch AS x\nCOPY a /\nFROM {from}\nCOPY b /\n"
+            );
+            let of = |stage| Answerer::of_texts(Some(&text), stage, &|_| None);
+            assert_eq!(of(None), Answerer::Image, "{from}");
+            assert_eq!(of(Some("x")), built_in(&["/a"]));
+        }
     }
 
     #[test]

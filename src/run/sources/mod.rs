@@ -64,6 +64,19 @@ pub(crate) fn of_stage(
     reads.map_or(Sources::Unknown, |reads| paths_of(&reads, None))
 }
 
+/// Whether the names of all stages and images are known that building the stage `target` of `dockerfile` uses, like [`of_stage`].
+/// If not, the frontend may build other stages than are predicted.
+pub(crate) fn has_known_names(
+    dockerfile: &str,
+    target: Option<&str>,
+    arguments: Arguments<'_>,
+) -> bool {
+    let stages = stages(dockerfile, arguments);
+    let reached = reached(&stages, target).unwrap_or_default();
+    let mut used = reached.iter().flat_map(|stage| &stage.uses);
+    !used.any(|name| has_variables(name))
+}
+
 /// Returns what building the stage `target` of `dockerfile`, or the last stage for `None`, reads from the context named
 /// `name`, like [`of_stage`]. The name may have capitals.
 pub(crate) fn of_named(
