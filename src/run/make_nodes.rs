@@ -163,9 +163,9 @@ async fn build_node(
         verifies: build.verifies_context,
     };
     let mut directories = Directories::new(sessions, (*events).clone(), rules, base).await;
-    directories.expect(&targets).await;
     let names = targets.iter().map(|ready| ready.planned.name.clone());
     let graph = prepared.graph.of_targets(&names.collect());
+    directories.expect(&targets, &graph).await;
     let shared = SharedContext {
         node_path,
         known_node,

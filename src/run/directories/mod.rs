@@ -3,10 +3,12 @@
 //! and it is transferred only once.
 //!
 //! The frontend needs the id of a separate session as an input, and all inputs become part of the provenance of
-//! the image. So a separate session is used only if it saves much. If targets read different parts of a directory, one
-//! transfer serves all of them: see `rehearse`.
+//! the image. So a separate session is used only if it saves much, or if one definition has the steps of several
+//! readers (`common`). If targets read different parts of a directory, one transfer serves all of
+//! them: see `rehearse`.
 
 mod changes;
+mod common;
 mod crowds;
 mod frontends;
 mod frozen;
@@ -167,29 +169,31 @@ impl Directories {
     }
 
     /// Decides which directories get a separate session, and which targets are to be rehearsed. `targets` are all targets of the
-    /// run. Call this before [`Self::wanted`].
-    pub(super) async fn expect(&mut self, targets: &[Ready]) {
+    /// run, and `graph` has their links. Call this before [`Self::wanted`].
+    pub(super) async fn expect(&mut self, targets: &[Ready], graph: &TargetGraph) {
         self.crowds = crowds::crowds(targets, !self.rules.compress).await;
-        let mut readers: HashMap<ShareKey, usize> = HashMap::new();
+        let mut readers: HashMap<ShareKey, Vec<&TargetName>> = HashMap::new();
         for ready in targets {
             for (key, _) in self.local_sources(&ready.planned, &ready.places).await {
-                *readers.entry(key).or_default() += 1;
+                readers.entry(key).or_default().push(&ready.planned.name);
             }
         }
         // A Dockerfile is small, or is not read at all.
-        let several = readers
-            .into_iter()
-            .filter(|(key, readers)| *readers > 1 && key.local != LocalName::DOCKERFILE);
+        readers.retain(|key, readers| readers.len() > 1 && key.local != LocalName::DOCKERFILE);
+        let common = common::common_to_a_definition(graph, &readers);
+        let readers = readers.into_iter();
+        let several = readers.map(|(key, readers)| (key, readers.len()));
         let several: Vec<(ShareKey, usize)> = several.collect();
-        let large = tokio::task::spawn_blocking(move || {
-            let is_large = |(key, readers): &(ShareKey, usize)| {
-                exceeds(&key.directory, SMALL.for_each_of(readers.saturating_sub(1)))
+        let apart = tokio::task::spawn_blocking(move || {
+            let is_apart = |(key, readers): &(ShareKey, usize)| {
+                let limit = SMALL.for_each_of(readers.saturating_sub(1));
+                common.contains(key) || exceeds(&key.directory, limit)
             };
-            let large = several.into_iter().filter(is_large);
-            large.map(|(key, _)| key).collect()
+            let apart = several.into_iter().filter(is_apart);
+            apart.map(|(key, _)| key).collect()
         });
         // The task fails to join only if its runtime ends.
-        self.apart = large.await.unwrap_or_default();
+        self.apart = apart.await.unwrap_or_default();
     }
 
     /// The targets whose frontends are to be asked what they read, because they may share the transfer of their contexts, and
