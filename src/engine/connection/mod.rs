@@ -3,15 +3,16 @@
 //! Sessions, solves and results end with the connection. So a lost connection is an error: it is never silently
 //! replaced by a new one. Start at [`Connection::open`]; gRPC clients are built on [`Connection::channel`].
 
+mod channel;
+mod error;
+mod line;
+
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use http::uri::{Authority, PathAndQuery, Scheme, Uri};
-use hyper::body::Incoming;
-use hyper::client::conn::http2::{self, SendRequest};
+use http::uri::Authority;
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rbake_proto::content::content_client::ContentClient;
 use rbake_proto::control::control_client::ControlClient;
@@ -21,13 +22,18 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::{Code, Status};
-use tracing::Instrument as _;
 
+pub(crate) use self::channel::GrpcChannel;
+pub(super) use self::channel::{is_from_peer, status_of};
+pub use self::error::ConnectionError;
+use self::error::no_grpc;
+pub(super) use self::line::End;
+use self::line::{Line, drive};
 use super::endpoint::Endpoint;
 use super::pulse::{self, Patience};
 use super::traffic::{CountedStream, Counters, Traffic};
 use super::transport;
-use super::transport::{DialError, Dialled, Remarks};
+use super::transport::{Dialled, Remarks};
 use crate::types::causes::in_one_line;
 use crate::types::secret::redact_urls;
 use crate::types::shutdown::FLUSH_TIMEOUT;
@@ -53,116 +59,6 @@ const END_LAG: Duration = Duration::from_millis(500);
 
 /// The prefix of labels that only dockerd's workers have.
 const DOCKER_LABEL: &str = "org.mobyproject.buildkit.worker.moby.";
-
-const USER_AGENT: &str = concat!("rbake/", env!("CARGO_PKG_VERSION"));
-
-/// Why a connection could not be opened, or why it has ended.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectionError {
-    /// The stream to the daemon could not be opened.
-    #[error(transparent)]
-    Dial(#[from] DialError),
-    /// The daemon did not answer in time.
-    #[error("`{endpoint}` did not answer within {} s", .after.as_secs())]
-    Timeout {
-        /// The address.
-        endpoint: Endpoint,
-        /// How long we waited.
-        after: Duration,
-    },
-    /// A server answered, but it does not speak gRPC.
-    #[error("the server at `{endpoint}` does not speak gRPC ({detail})")]
-    NotGrpc {
-        /// The address.
-        endpoint: Endpoint,
-        /// What it did instead.
-        detail: String,
-    },
-    /// A gRPC server answered, but it is not a BuildKit.
-    #[error("the gRPC server at `{endpoint}` is not BuildKit")]
-    NotBuildkit {
-        /// The address.
-        endpoint: Endpoint,
-    },
-    /// The daemon, or a proxy in front of it, refused the first call.
-    #[error("`{endpoint}` refused the first call")]
-    Refused {
-        /// The address.
-        endpoint: Endpoint,
-        /// The refusal.
-        #[source]
-        status: Box<Status>,
-    },
-    /// The connection ended.
-    #[error("the connection to `{endpoint}` was lost ({reason})")]
-    Lost {
-        /// The address.
-        endpoint: Endpoint,
-        /// The reason, if known.
-        reason: Arc<str>,
-    },
-    /// The connection was given up, because the daemon was silent for too long.
-    #[error("`{endpoint}` stopped responding: no answer for {} s", .after.as_secs())]
-    Silent {
-        /// The address.
-        endpoint: Endpoint,
-        /// The length of the silence.
-        after: Duration,
-    },
-}
-
-/// How a connection ended.
-#[derive(Debug, Clone)]
-pub(super) enum End {
-    /// It broke or was closed, with the reason if known.
-    Lost(Arc<str>),
-    /// Nothing arrived for this time.
-    Silent(Duration),
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Lost(reason) => f.write_str(reason),
-            Self::Silent(after) => write!(f, "no answer for {} s", after.as_secs()),
-        }
-    }
-}
-
-impl ConnectionError {
-    /// What the user may try if the builder became silent during a build.
-    pub fn help(&self) -> Option<&'static str> {
-        match self {
-            Self::Silent { .. } => Some(
-                "check that the builder still runs; set `RBAKE_BUILDER_TIMEOUT=5m` to wait longer, or `never` for no limit",
-            ),
-            _ => None,
-        }
-    }
-
-    /// Whether something answered, but did not behave like a BuildKit.
-    pub(crate) fn is_about_protocol(&self) -> bool {
-        match self {
-            Self::Dial(error) => matches!(error, DialError::Handshake { .. }),
-            Self::Timeout { .. }
-            | Self::NotGrpc { .. }
-            | Self::NotBuildkit { .. }
-            | Self::Refused { .. }
-            | Self::Lost { .. } => true,
-            Self::Silent { .. } => false,
-        }
-    }
-
-    /// Whether another attempt may succeed without any change by the user.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Dial(error) => error.is_transient(),
-            Self::Timeout { .. } | Self::Lost { .. } | Self::Silent { .. } => true,
-            Self::Refused { status, .. } => status.code() == Code::Unavailable,
-            Self::NotGrpc { .. } | Self::NotBuildkit { .. } => false,
-        }
-    }
-}
 
 /// An open connection to a daemon. All calls share it. A lost connection cannot be reopened.
 pub struct Connection {
@@ -474,183 +370,6 @@ impl fmt::Debug for Connection {
             .field("version", &self.version)
             .finish_non_exhaustive()
     }
-}
-
-/// The error for a server that did not speak gRPC. With TLS 1.3, a server refuses a client's certificate only after
-/// the handshake, and its alert may be lost with the connection. So if a TLS server has sent nothing at all, this
-/// reports a failed handshake. If nothing has arrived through a program, it reports what that has said.
-fn no_grpc(
-    endpoint: &Endpoint,
-    traffic: Traffic,
-    detail: String,
-    remarks: Option<&Remarks>,
-) -> ConnectionError {
-    let said = remarks.map(Remarks::text).unwrap_or_default();
-    if traffic.received == 0 && !said.is_empty() {
-        let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
-        return ConnectionError::Dial(DialError::Ended {
-            endpoint: endpoint.to_string(),
-            said: lines.collect::<Vec<_>>().join("; "),
-        });
-    }
-    if traffic.received == 0
-        && let Endpoint::Tcp { tls: Some(tls), .. } = endpoint
-    {
-        let mut detail = detail;
-        if tls.cert.is_none() {
-            detail.push_str("; it may require a client certificate");
-        }
-        return ConnectionError::Dial(DialError::Handshake {
-            endpoint: endpoint.to_string(),
-            source: std::io::Error::other(detail),
-        });
-    }
-    ConnectionError::NotGrpc {
-        endpoint: endpoint.clone(),
-        detail,
-    }
-}
-
-/// Adds to `reason` what the process at the other end of the stream has written to standard error.
-fn with_remarks(reason: String, remarks: Option<&Remarks>) -> String {
-    match remarks.map(Remarks::text).filter(|text| !text.is_empty()) {
-        Some(text) => format!("{reason}: {text}"),
-        None => reason,
-    }
-}
-
-/// Controls the stream of a connection from outside.
-#[derive(Default)]
-struct Line {
-    /// Breaks the stream when it is cancelled.
-    cut: CancellationToken,
-    /// Cancelled when the stream has been dropped.
-    gone: CancellationToken,
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        self.cut.cancel();
-    }
-}
-
-/// Runs the connection in a separate task, which also records why it ended. Ends the connection when `given_up`
-/// completes.
-fn drive<F, G>(
-    connection: F,
-    line: Line,
-    given_up: G,
-    closing: CancellationToken,
-    remarks: Option<Remarks>,
-) -> watch::Receiver<Option<End>>
-where
-    F: Future<Output = hyper::Result<()>> + Send + 'static,
-    G: Future<Output = Duration> + Send + 'static,
-{
-    let (tell, ended) = watch::channel(None);
-    let driven = async move {
-        // Breaks the stream when this task ends.
-        let line = line;
-        let (mut connection, mut given_up) = (std::pin::pin!(connection), std::pin::pin!(given_up));
-        let result = tokio::select! {
-            result = &mut connection => Some(result),
-            after = &mut given_up => {
-                tracing::error!(seconds = after.as_secs(), "connection given up, no answer");
-                tell.send_replace(Some(End::Silent(after)));
-                return;
-            }
-            () = closing.cancelled() => {
-                // Queued frames are still sent. Resets matter most: they cancel the daemon's work.
-                tokio::time::timeout(FLUSH_TIMEOUT, &mut connection).await.ok()
-            }
-        };
-        let reason = match &result {
-            Some(Err(error)) => in_one_line(error),
-            Some(Ok(())) => "it was closed by the other side".to_owned(),
-            None => "it was closed".to_owned(),
-        };
-        let reason = with_remarks(reason, remarks.as_ref());
-        if closing.is_cancelled() {
-            tracing::debug!("connection closed");
-        } else {
-            tracing::error!(reason = %redact_urls(&reason), "connection lost");
-        }
-        tell.send_replace(Some(End::Lost(reason.into())));
-        if let Some(Ok(())) = result {
-            // GOAWAY: the other side accepts no new calls, but calls that are in progress continue.
-            tokio::select! {
-                () = line.gone.cancelled() => {}
-                after = &mut given_up => drop(tell.send_replace(Some(End::Silent(after)))),
-                () = closing.cancelled() => {
-                    let _ = tokio::time::timeout(FLUSH_TIMEOUT, line.gone.cancelled()).await;
-                }
-            }
-        }
-    };
-    tokio::spawn(driven.in_current_span());
-    ended
-}
-
-/// Whether the daemon sent `status`. Otherwise it was made here, because the stream broke.
-pub(super) fn is_from_peer(status: &Status) -> bool {
-    std::error::Error::source(status).is_none()
-}
-
-/// Sends gRPC requests over the connection.
-#[derive(Clone)]
-pub struct GrpcChannel {
-    send: SendRequest<Body>,
-    authority: Authority,
-}
-
-impl fmt::Debug for GrpcChannel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Channel({})", self.authority)
-    }
-}
-
-/// A request could not be sent, or was not answered, because the connection failed.
-#[derive(Debug, thiserror::Error)]
-#[error("the connection failed")]
-struct BrokenChannel(#[source] hyper::Error);
-
-impl tower::Service<http::Request<Body>> for GrpcChannel {
-    type Response = http::Response<Incoming>;
-    type Error = tonic::codegen::StdError;
-    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
-
-    // Always ready: HTTP/2 delays calls by itself, and generated clients lose the cause of an error that `poll_ready`
-    // returns.
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
-        let path = request.uri().path_and_query().cloned();
-        let uri = Uri::builder()
-            .scheme(Scheme::HTTP)
-            .authority(self.authority.clone())
-            .path_and_query(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
-            .build();
-        match uri {
-            Ok(uri) => *request.uri_mut() = uri,
-            Err(error) => return Box::pin(std::future::ready(Err(error.into()))),
-        }
-        request.headers_mut().insert(
-            http::header::USER_AGENT,
-            http::HeaderValue::from_static(USER_AGENT),
-        );
-        let response = self.send.send_request(request);
-        Box::pin(async move { response.await.map_err(|error| status_of(error).into()) })
-    }
-}
-
-/// Wraps `error` in a status. If tonic converted a hyper error itself, it would report a closed connection as
-/// `cancelled`, a code that we use for cancellation by the user.
-pub(super) fn status_of(error: hyper::Error) -> Status {
-    let mut status = Status::unavailable(in_one_line(&error));
-    status.set_source(Arc::new(BrokenChannel(error)));
-    status
 }
 
 #[cfg(test)]
