@@ -1,14 +1,15 @@
 //! Builders with two nodes, one for each processor, beside buildx on the same two daemons.
 
+mod failures;
+mod pair;
+
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use test_case::test_case;
 
+pub(super) use self::pair::Pair;
 use super::attestations::described;
 use crate::support::bakers::Baker;
 use crate::support::buildkitd::Buildkitd;
@@ -16,124 +17,6 @@ use crate::support::distribution::RegistryContents;
 use crate::support::files::certificates;
 use crate::support::home::{Home, rbake};
 use crate::support::peers;
-
-const DOCKERFILE: &str = "FROM scratch AS base\nCOPY file /\nFROM base\nARG TARGETARCH\nENV ARCH=$TARGETARCH\nCOPY file /again\n";
-
-/// Two daemons, and a user whose current builder has both as nodes.
-pub(super) struct Pair {
-    pub(super) home: Home,
-    amd64: Buildkitd,
-    arm64: Buildkitd,
-    registry: String,
-}
-
-impl Pair {
-    /// The builder is created by `creator`, with the platforms of the nodes.
-    pub(super) async fn created_by(creator: Baker) -> Self {
-        let amd64 = Buildkitd::start_with_images().await;
-        let arm64 = Buildkitd::start_with_images().await;
-        let pair = Self {
-            home: Home::without_programs()
-                .variable("DOCKER_HOST", "unix:///nonexistent/docker.sock"),
-            amd64,
-            arm64,
-            registry: peers::peer("RBAKE_TEST_REGISTRY_ADDR"),
-        };
-        let (first, second) = (
-            pair.amd64.endpoint().to_string(),
-            pair.arm64.endpoint().to_string(),
-        );
-        pair.create(
-            creator,
-            &[
-                "--name",
-                "pair",
-                "--use",
-                "--driver",
-                "remote",
-                "--platform",
-                "linux/amd64",
-                &first,
-            ],
-        );
-        pair.create(
-            creator,
-            &[
-                "--name",
-                "pair",
-                "--append",
-                "--platform",
-                "linux/arm64",
-                &second,
-            ],
-        );
-        pair
-    }
-
-    fn create(&self, creator: Baker, arguments: &[&str]) {
-        let output = match creator {
-            Baker::Rbake => self
-                .home
-                .rbake(&[&["+builder", "create"], arguments].concat()),
-            Baker::Buildx => {
-                let mut command = self.home.command(peers::program("RBAKE_TEST_BUILDX"));
-                command.arg("create").args(arguments).output().unwrap()
-            }
-        };
-        assert!(output.status.success(), "{}", text(&output.stderr));
-    }
-
-    /// The repository `name` of the tests' registry.
-    fn repository(&self, name: &str) -> String {
-        format!("{}/nodes/{name}", self.registry)
-    }
-
-    fn write(&self, definition: &str) {
-        self.home.write("work/docker-bake.hcl", definition);
-        self.home.write("work/Dockerfile", DOCKERFILE);
-        self.home.write("work/file", "content");
-    }
-
-    fn command(&self, baker: Baker, arguments: &[&str]) -> Command {
-        match baker {
-            Baker::Rbake => {
-                let mut command = self.home.command(rbake());
-                command.args(arguments);
-                command
-            }
-            Baker::Buildx => {
-                let mut command = self.home.command(peers::program("RBAKE_TEST_BUILDX"));
-                command.args(["bake", "--progress=plain"]).args(arguments);
-                command
-            }
-        }
-    }
-
-    pub(super) fn bake(&self, baker: Baker, arguments: &[&str]) -> Output {
-        self.command(baker, arguments).output().unwrap()
-    }
-
-    #[track_caller]
-    pub(super) fn bakes(&self, baker: Baker, arguments: &[&str]) -> String {
-        let output = self.bake(baker, arguments);
-        let said = text(&output.stderr);
-        assert!(output.status.success(), "{baker:?} {arguments:?}: {said}");
-        said
-    }
-
-    #[track_caller]
-    pub(super) fn refuses(&self, baker: Baker, arguments: &[&str]) -> String {
-        let output = self.bake(baker, arguments);
-        let said = text(&output.stderr);
-        assert!(!output.status.success(), "{baker:?} {arguments:?}: {said}");
-        said
-    }
-
-    fn read(&self, path: &str) -> Value {
-        let text = std::fs::read_to_string(self.home.path("work").join(path)).unwrap();
-        serde_json::from_str(&text).unwrap()
-    }
-}
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -370,118 +253,6 @@ async fn linked_targets_are_built_on_the_nodes_of_both() {
         said.contains("because targets build with different drivers"),
         "{said}"
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs live peers"]
-async fn a_node_that_does_not_answer_fails_only_what_needs_it() {
-    let pair = Pair::created_by(Baker::Buildx).await;
-    pair.write("target \"default\" {\n  output = [\"type=cacheonly\"]\n}\n");
-    pair.arm64.signal("KILL");
-    for baker in Baker::ALL {
-        pair.bakes(baker, &["--set", "*.platform=linux/amd64"]);
-        pair.bakes(baker, &[]);
-        let begun = Instant::now();
-        pair.refuses(baker, &["--set", "*.platform=linux/amd64,linux/arm64"]);
-        assert!(begun.elapsed() < Duration::from_secs(60), "{baker:?}");
-    }
-    let said = pair.refuses(Baker::Rbake, &["--set", "*.platform=linux/arm64"]);
-    assert!(
-        said.contains("the node `pair1` of the builder `pair`"),
-        "{said}"
-    );
-    // Nobody has fixed this platform, so the nodes would have to be asked.
-    let said = pair.refuses(Baker::Rbake, &["--set", "*.platform=linux/riscv64"]);
-    assert!(
-        said.contains("the node `pair1` of the builder `pair`"),
-        "{said}"
-    );
-}
-
-// Runs rbake until a line of its progress contains `mark`, then `act`. Returns the exit code and all that rbake said.
-fn until(
-    pair: &Pair,
-    mark: &str,
-    arguments: &[&str],
-    act: impl FnOnce(u32),
-) -> (Option<i32>, String) {
-    let mut command = pair.command(Baker::Rbake, arguments);
-    let mut child = command
-        .arg("--progress=plain")
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let mut said = String::new();
-    for line in lines.by_ref() {
-        let line = line.unwrap();
-        said.push_str(&line);
-        said.push('\n');
-        if line.contains(mark) {
-            break;
-        }
-    }
-    act(child.id());
-    let begun = Instant::now();
-    for line in lines {
-        said.push_str(&line.unwrap());
-        said.push('\n');
-    }
-    let status = child.wait().unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(40), "{said}");
-    (status.code(), said)
-}
-
-const SLOW: &str = "target \"slow\" {\n  dockerfile-inline = \"FROM busybox\\nRUN echo it-sleeps; sleep 600\"\n  platforms = [\"linux/amd64\"]\n}\ntarget \"quick\" {\n  platforms = [\"linux/arm64\"]\n}\ntarget \"default\" {\n  dockerfile-inline = \"FROM --platform=linux/amd64 busybox AS wait\\nARG TARGETARCH\\nRUN [ $TARGETARCH = arm64 ] || { echo it-sleeps; sleep 600; }\\nFROM scratch\\nCOPY --from=wait /bin/busybox /\"\n  platforms = [\"linux/amd64\", \"linux/arm64\"]\n  tags = [\"TAG:1\"]\n  output = [\"type=registry\"]\n}\n";
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs live peers"]
-async fn a_node_that_is_lost_fails_its_targets_and_publishes_nothing() {
-    let pair = Pair::created_by(Baker::Rbake).await;
-    pair.write(&SLOW.replace("TAG", &pair.repository("lost")));
-    let (code, said) = until(&pair, "it-sleeps", &["default"], |_| {
-        pair.amd64.signal("KILL");
-    });
-    assert_ne!(code, Some(0), "{said}");
-    assert!(said.contains(&pair.amd64.endpoint().to_string()), "{said}");
-    let contents = RegistryContents::of(&pair.registry);
-    assert_eq!(contents.digest("nodes/lost", "1").await, None);
-    drop(pair);
-    // The targets of the other node go on.
-    let pair = Pair::created_by(Baker::Rbake).await;
-    pair.write(SLOW);
-    let arguments = [
-        "slow",
-        "quick",
-        "--keep-going",
-        "--set",
-        "quick.output=type=local,dest=quick",
-    ];
-    let (code, said) = until(&pair, "it-sleeps", &arguments, |_| {
-        pair.amd64.signal("KILL");
-    });
-    assert_ne!(code, Some(0), "{said}");
-    assert!(pair.home.path("work/quick").exists(), "{said}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs live peers"]
-async fn an_interrupt_ends_the_work_of_both_nodes() {
-    let pair = Pair::created_by(Baker::Rbake).await;
-    pair.write(&SLOW.replace("TAG", &pair.repository("interrupted")));
-    let (code, said) = until(&pair, "it-sleeps", &["default"], |process| {
-        let status = Command::new("kill")
-            .args(["-s", "INT", &process.to_string()])
-            .status();
-        assert!(status.unwrap().success());
-    });
-    assert_eq!(code, Some(130), "{said}");
-    for daemon in [&pair.amd64, &pair.arm64] {
-        assert!(daemon.is_alive());
-        daemon.await_idle(Duration::from_secs(20)).await;
-    }
-    let contents = RegistryContents::of(&pair.registry);
-    assert_eq!(contents.digest("nodes/interrupted", "1").await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
