@@ -8,7 +8,7 @@ use std::fs::DirBuilder;
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -46,12 +46,42 @@ pub(super) enum LogPlace {
     /// Among what standard error shows.
     StandardError,
     /// In the file that `--log-file` names.
-    Named(Resolved),
+    Named(LogFile),
     /// In a file in rbake's state directory, because the live view has the terminal.
-    Default(Resolved),
+    Default(LogFile),
+}
+
+/// A file with a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LogFile {
+    place: Resolved,
+    /// Why the first record that is missing could not be written.
+    failure: Arc<OnceLock<String>>,
+}
+
+impl LogFile {
+    fn shown(&self) -> String {
+        terminal::visible(&self.place.path().display().to_string()).into_owned()
+    }
+
+    /// The warning about records that are missing, if there are any.
+    fn incomplete(&self) -> Option<Diagnostic> {
+        let reason = self.failure.get()?;
+        let message = format!("the log `{}` is incomplete: {reason}", self.shown());
+        Some(Diagnostic::warning("cli::log-file", message))
+    }
 }
 
 impl LogPlace {
+    /// Warns if records are missing in the log. Call this when the command has ended.
+    pub(super) fn warn_if_incomplete(&self, screen: &mut Screen) {
+        if let Self::Named(file) | Self::Default(file) = self
+            && let Some(warning) = file.incomplete()
+        {
+            screen.diagnostic(&warning);
+        }
+    }
+
     /// Says where the log is, unless the user knows: a default file always, another one if a run with `--debug` fails.
     ///
     /// `explains` is whether a failure is followed by advice on how to get a log.
@@ -61,8 +91,8 @@ impl LogPlace {
             Exit::Success | Exit::Interrupted | Exit::HungUp | Exit::Usage
         );
         match self {
-            Self::Default(place) => screen.note(&told(place)),
-            Self::Named(place) if failed && explains => screen.note(&told(place)),
+            Self::Default(file) => screen.note(&told(file)),
+            Self::Named(file) if failed && explains => screen.note(&told(file)),
             Self::Nowhere if failed && explains => screen.note(&format!(
                 "`--log-file FILE` or `{VARIABLE}=debug` writes a log of what happens between rbake and the builder"
             )),
@@ -71,11 +101,8 @@ impl LogPlace {
     }
 }
 
-fn told(place: &Resolved) -> String {
-    format!(
-        "the log is in `{}`",
-        terminal::visible(&place.path().display().to_string())
-    )
+fn told(file: &LogFile) -> String {
+    format!("the log is in `{}`", file.shown())
 }
 
 /// Begins to log, if `RBAKE_LOG` or `flag`, the value of `--log-file`, asks for it. Called once in a process, before there are threads
@@ -99,13 +126,14 @@ pub(super) fn start(
         Some(path) => {
             let place = output_place::named(path, &Resolver::new(environment.current_dir()))
                 .map_err(|reason| unwritable(path, &reason))?;
-            let file = open(&place).map_err(|error| unwritable(path, &error.to_string()))?;
-            (LogPlace::Named(place), file)
+            let (file, output) =
+                open(place).map_err(|error| unwritable(path, &error.to_string()))?;
+            (LogPlace::Named(file), output)
         }
         None if filter == everything_at(LevelFilter::OFF) => return Ok(LogPlace::Nowhere),
         None if draws => {
-            let (place, file) = default_file(environment)?;
-            (LogPlace::Default(place), file)
+            let (file, output) = default_file(environment)?;
+            (LogPlace::Default(file), output)
         }
         None => (LogPlace::StandardError, LogOutput::StandardError),
     };
@@ -169,14 +197,14 @@ fn filter(text: &str) -> Result<Targets, Diagnostic> {
 }
 
 /// The file for a log that has no other place, and what writes to it.
-fn default_file(environment: &Environment) -> Result<(Resolved, LogOutput), Diagnostic> {
+fn default_file(environment: &Environment) -> Result<(LogFile, LogOutput), Diagnostic> {
     let Some(dir) = environment.state_dir() else {
         let reason = "there is no folder for it: neither `RBAKE_STATE_DIR`, `XDG_STATE_HOME` nor `HOME` is set";
         return Err(unwritable(FILE_NAME, reason));
     };
     let path = environment.current_dir().join(dir).join(FILE_NAME);
     let shown = path.display().to_string();
-    let made = || -> io::Result<(Resolved, LogOutput)> {
+    let made = || -> io::Result<(LogFile, LogOutput)> {
         if let Some(above) = path.parent() {
             DirBuilder::new()
                 .recursive(true)
@@ -184,14 +212,16 @@ fn default_file(environment: &Environment) -> Result<(Resolved, LogOutput), Diag
                 .create(above)?;
         }
         let place = crate::files::resolve(Path::new("/"), &path)?;
-        let file = open(&place)?;
-        Ok((place, file))
+        open(place)
     };
     made().map_err(|error| unwritable(&shown, &error.to_string()))
 }
 
-fn open(place: &Resolved) -> io::Result<LogOutput> {
-    OutputFile::create_growing(place).map(|file| LogOutput::File(Arc::new(file)))
+fn open(place: Resolved) -> io::Result<(LogFile, LogOutput)> {
+    let file = OutputFile::create_growing(&place)?;
+    let failure = Arc::default();
+    let output = LogOutput::File(Arc::new(file), Arc::clone(&failure));
+    Ok((LogFile { place, failure }, output))
 }
 
 fn unwritable(path: &str, reason: &str) -> Diagnostic {
@@ -213,7 +243,8 @@ impl FormatTime for Timestamp {
 /// Where records are written, each as it comes.
 #[derive(Clone)]
 enum LogOutput {
-    File(Arc<OutputFile>),
+    /// A file, and why the first record that is missing could not be written.
+    File(Arc<OutputFile>, Arc<OnceLock<String>>),
     StandardError,
 }
 
@@ -233,10 +264,15 @@ impl Write for Record<'_> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(data);
         let line = line(&text);
-        let _ = match self.0 {
-            LogOutput::File(file) => file.file().write_all(line.as_bytes()),
-            LogOutput::StandardError => io::stderr().write_all(line.as_bytes()),
-        };
+        match self.0 {
+            LogOutput::File(file, failure) => {
+                if let Err(error) = file.file().write_all(line.as_bytes()) {
+                    failure.get_or_init(|| error.to_string());
+                }
+            }
+            // If standard error is lost, there is no place to say so.
+            LogOutput::StandardError => drop(io::stderr().write_all(line.as_bytes())),
+        }
         Ok(data.len())
     }
 

@@ -39,6 +39,15 @@ fn places_that_cannot_be_written() {
 }
 
 #[test]
+fn a_log_that_is_incomplete_is_reported_and_fails_nothing() {
+    let output = project().rbake(&["--print", "--log-file", "/dev/full"]);
+    assert_eq!(output.code, Some(0), "{output}");
+    let warning =
+        "warning[cli::log-file]: the log `/dev/full` is incomplete: No space left on device";
+    assert_eq!(output.stderr.matches(warning).count(), 1, "{output}");
+}
+
+#[test]
 fn a_file_has_the_log_of_a_run_that_fails() {
     let project = without_builder().file("log", "of an earlier run\n");
     let output = project.rbake(&["--log-file", "log", "webapp"]);

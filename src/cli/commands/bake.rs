@@ -38,10 +38,13 @@ pub(in crate::cli) struct Invocation<'a> {
 /// Runs the command line.
 pub(in crate::cli) fn run(invocation: Invocation<'_>, screen: &mut Screen) -> Exit {
     let word = invocation.args.targets.first().cloned();
-    match try_run(invocation, screen) {
+    let mut log = LogPlace::Nowhere;
+    let exit = match try_run(invocation, &mut log, screen) {
         Ok(exit) => exit,
         Err(problems) => screen.diagnostics(&with_verb(problems, &word.unwrap_or_default())),
-    }
+    };
+    log.warn_if_incomplete(screen);
+    exit
 }
 
 /// Adds the verb that the user may have meant by `word`, which is not the name of a target or of something similar.
@@ -59,7 +62,12 @@ fn with_verb(mut problems: Diagnostics, word: &str) -> Diagnostics {
     problems
 }
 
-fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diagnostics> {
+/// Runs the command. `log` becomes the place of its log.
+fn try_run(
+    invocation: Invocation<'_>,
+    log: &mut LogPlace,
+    screen: &mut Screen,
+) -> Result<Exit, Diagnostics> {
     let Invocation {
         args,
         program,
@@ -78,7 +86,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
     }
     let mode = progress::mode(args.progress.as_deref(), environment, screen)?;
     let draws = mode == Mode::Tty && list.is_none() && args.print != Some(true);
-    let log = begin_log(&args, draws, environment, &signals)?;
+    *log = begin_log(&args, draws, environment, &signals)?;
     let loaded = load(loaded, &args, mode, environment, (&signals, &mut *screen))?;
     let sources = overrides.place(&loaded.sources);
     screen.set_sources(sources);
@@ -156,7 +164,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
             build,
             publish,
             call: overrides.call.as_ref(),
-            log: &log,
+            log,
             environment,
             signals: &signals,
         },

@@ -189,6 +189,7 @@ pub(in crate::cli) fn run(
     };
     let exit = run_verb(args.verb, before.as_deref(), environment, screen);
     log.tell(exit, false, screen);
+    log.warn_if_incomplete(screen);
     exit
 }
 

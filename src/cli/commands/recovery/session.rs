@@ -127,6 +127,7 @@ pub(in crate::cli::commands) fn run_verb(
         Err(problems) => screen.diagnostics(&problems),
     };
     log.tell(exit, false, screen);
+    log.warn_if_incomplete(screen);
     exit
 }
 
