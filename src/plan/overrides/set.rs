@@ -205,12 +205,12 @@ impl OverrideSet {
             ("dest", &mut grants.write),
         );
         change_ssh(&mut target.ssh, self.ssh, grants);
-        change_outputs(&mut target.output, self.output, grants);
+        let mut own = change_outputs(&mut target.output, self.output, grants);
         if let Some(on) = self.push {
-            outputs::push(&mut target.output, &on);
+            outputs::push(&mut target.output, &mut own, &on);
         }
         if let Some(on) = self.load {
-            outputs::load(&mut target.output, &on);
+            outputs::load(&mut target.output, &mut own, &on);
         }
         change_secrets(target, self.secrets, self.secret_sources, grants, problems);
     }
@@ -263,14 +263,28 @@ fn change_ssh(list: &mut List<SshEntry>, elements: Elements<SshEntry>, grants: &
 }
 
 /// Changes the outputs. Then grants the destinations of all of them, including those that the definition named.
-fn change_outputs(list: &mut List<Export>, elements: Elements<Export>, grants: &mut Grants) {
-    match elements.take() {
-        Some((Op::Append, elements)) => list.merge_exports(&elements),
-        Some((Op::Replace, elements)) => *list = elements,
-        None => return,
-    }
+/// Changes the outputs. Then grants the places of all of them, including those that the definition named. Returns the outputs that
+/// decide what a push or a load adds: without those that are only added to what the target does.
+fn change_outputs(
+    list: &mut List<Export>,
+    elements: Elements<Export>,
+    grants: &mut Grants,
+) -> List<Export> {
+    let own = match elements.take() {
+        Some((Op::Append, elements)) => {
+            let own = list.clone();
+            list.merge_exports(&elements);
+            own
+        }
+        Some((Op::Replace, elements)) => {
+            *list = elements;
+            list.clone()
+        }
+        None => return list.clone(),
+    };
     let dests = list.iter().filter_map(|export| export.dest.clone());
     grants.write.extend(dests);
+    own
 }
 
 /// Changes the secrets, then the sources of declared secrets. Grants the files of the secrets that the command
