@@ -26,6 +26,8 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The most time that a daemon may continue to report progress of a solve that has ended.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+/// The same for a solve that was cancelled: the user waits for the end of the run.
+const CANCELLED_DRAIN_LIMIT: Duration = Duration::from_millis(700);
 
 /// The sessions that serve one solve.
 #[derive(Debug, Clone)]
@@ -112,12 +114,7 @@ pub(super) async fn run(
     };
     finished.cancel();
     log_end(&result, started);
-    if !cancel.is_cancelled() {
-        tokio::select! {
-            _ = tokio::time::timeout(DRAIN_LIMIT, progress) => {}
-            () = cancel.cancelled() => {}
-        }
-    }
+    read_to_the_end(progress, cancel).await;
     result.map(|response| Solved {
         node_path: None,
         response,
@@ -128,6 +125,17 @@ pub(super) async fn run(
         made: None,
         special: SpecialFiles::default(),
     })
+}
+
+/// Waits until `progress` has the last updates. The builder ends each step of a solve that was cancelled, and says so.
+async fn read_to_the_end(progress: AbortOnDropHandle<()>, cancel: &CancellationToken) {
+    let mut progress = std::pin::pin!(progress);
+    tokio::select! {
+        _ = &mut progress => return,
+        () = tokio::time::sleep(DRAIN_LIMIT) => return,
+        () = cancel.cancelled() => {}
+    }
+    let _ = tokio::time::timeout(CANCELLED_DRAIN_LIMIT, progress).await;
 }
 
 /// Logs how a solve ended. What the daemon says of a failed step may quote values of arguments: that is for the user alone.

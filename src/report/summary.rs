@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::frame::target_names;
-use super::model::{Model, Row, State, TargetModel, TargetState, Warning};
+use super::model::{Model, Row, State, TargetId, TargetModel, TargetState, Warning};
 use super::style::{Look, StyledLine, TextRole};
 use super::{clipped, format, signs, text};
 use crate::diag::Diagnostic;
@@ -68,13 +68,8 @@ pub(crate) fn lines(
     lines.extend(changed_contexts(model, columns));
     if built == outcome.targets.len() {
         lines.extend(slowest(model, columns));
-        lines.extend(warnings(model, columns));
-    } else if !model.warnings().is_empty() {
-        lines.push(StyledLine::new().with(
-            TextRole::Warning,
-            format!("  {}", format::count(model.warnings().len(), "warning")),
-        ));
     }
+    lines.extend(warnings(model));
     lines
 }
 
@@ -289,12 +284,17 @@ fn changed_contexts(model: &Model, columns: usize) -> Vec<StyledLine> {
     changed.take(MAX_WARNINGS).map(line).collect()
 }
 
-/// Returns the lines of the frontend's warnings.
-fn warnings(model: &Model, columns: usize) -> Vec<StyledLine> {
-    let warnings = model.warnings();
-    if warnings.is_empty() {
+/// Returns the lines of the frontend's warnings. Those about targets that have failed come first, because they may say why.
+fn warnings(model: &Model) -> Vec<StyledLine> {
+    if model.warnings().is_empty() {
         return Vec::new();
     }
+    let is_built = |target: TargetId| {
+        let target = model.target(target);
+        target.is_some_and(|target| target.state == TargetState::Succeeded)
+    };
+    let mut warnings: Vec<&Warning> = model.warnings().iter().collect();
+    warnings.sort_by_key(|warning| warning.targets.iter().all(is_built));
     let mut lines = vec![
         StyledLine::new(),
         StyledLine::new().with(
@@ -307,8 +307,8 @@ fn warnings(model: &Model, columns: usize) -> Vec<StyledLine> {
         lines.push(
             StyledLine::new()
                 .with(TextRole::Quiet, format!("  {place}"))
-                .with(TextRole::Plain, without_line(&warning.short))
-                .fit(columns),
+                // It may name what is wrong, so it is not cut.
+                .with(TextRole::Plain, without_line(&warning.short)),
         );
         if !warning.url.is_empty() {
             lines.push(StyledLine::new().with(TextRole::Quiet, format!("    {}", warning.url)));
@@ -442,13 +442,13 @@ mod tests {
             https://docs.docker.com/go/dockerfile/rule/from-as-casing/
           Dockerfile:3: MaintainerDeprecated: Maintainer instruction is deprecated in favor of using label
             https://docs.docker.com/go/dockerfile/rule/maintainer-deprecated/
-          Dockerfile:1: ConsistentInstructionCasing: Command 'from' should match the case of the command ma…
+          Dockerfile:1: ConsistentInstructionCasing: Command 'from' should match the case of the command majority (uppercase)
             https://docs.docker.com/go/dockerfile/rule/consistent-instruction-casing/
-          Dockerfile:2: LegacyKeyValueFormat: "ENV key=value" should be used instead of legacy "ENV key val…
+          Dockerfile:2: LegacyKeyValueFormat: "ENV key=value" should be used instead of legacy "ENV key value" format
             https://docs.docker.com/go/dockerfile/rule/legacy-key-value-format/
-          Dockerfile:4: WorkdirRelativePath: Relative workdir "rel" can have unexpected results if the base…
+          Dockerfile:4: WorkdirRelativePath: Relative workdir "rel" can have unexpected results if the base image changes
             https://docs.docker.com/go/dockerfile/rule/workdir-relative-path/
-          Dockerfile:5: JSONArgsRecommended: JSON arguments recommended for CMD to prevent unintended behav…
+          Dockerfile:5: JSONArgsRecommended: JSON arguments recommended for CMD to prevent unintended behavior related to OS signals
             https://docs.docker.com/go/dockerfile/rule/json-args-recommended/
         "#);
     }

@@ -116,3 +116,62 @@ fn clipped_output_is_named_and_its_last_lines_are_shown() {
         "{summary}"
     );
 }
+
+#[test]
+#[ignore = "needs live peers"]
+fn a_step_that_is_cancelled_ends_for_programs_and_people() {
+    let bakers = Bakers::on_the_shared_daemon();
+    let definition = r#"
+group "default" { targets = ["slow", "failing"] }
+target "slow" {
+  no-cache          = true
+  dockerfile-inline = "FROM busybox\nRUN echo it sleeps; sleep 600\n"
+  output            = ["type=cacheonly"]
+}
+target "failing" {
+  no-cache          = true
+  dockerfile-inline = "FROM busybox\nRUN sleep 3; exit 3\n"
+  output            = ["type=cacheonly"]
+}
+"#;
+    let project = TestProject::new().file("docker-bake.hcl", definition);
+    let output = bakers.bake(Baker::Rbake, &project, &["--progress=rawjson"]);
+    assert_eq!(output.code, Some(1), "{output}");
+    let objects = objects(&output);
+    let vertices = objects
+        .iter()
+        .filter_map(|object| object["vertexes"].as_array());
+    let mut slow = vertices.flatten().filter(|vertex| {
+        let name = vertex["name"].as_str();
+        name.is_some_and(|name| name.contains("it sleeps"))
+    });
+    let last = slow.next_back().unwrap();
+    assert!(!last["completed"].is_null(), "{last}");
+    assert!(
+        last["error"].as_str().unwrap().contains("canceled"),
+        "{last}"
+    );
+    let output = bakers.bake(Baker::Rbake, &project, &["--progress=plain"]);
+    let mut lines = output.stderr.lines();
+    let line = lines.find(|line| line.contains("CANCELLED") && line.contains("RUN echo it sleeps"));
+    let line = line.unwrap_or_else(|| panic!("{output}"));
+    assert!(!line.contains("CANCELLED 0."), "{line}");
+}
+
+#[test]
+#[ignore = "needs live peers"]
+fn warnings_of_a_target_that_fails_are_listed() {
+    let bakers = Bakers::on_the_shared_daemon();
+    let project = TestProject::new().file(
+        "docker-bake.hcl",
+        "target \"default\" {\n  dockerfile-inline = \"FROM busybox\\nARG VERSION\\nRUN exit 3\\nCOPY $VERSON /x\\n\"\n}\n",
+    );
+    let output = bakers.bake(Baker::Rbake, &project, &["--progress=plain"]);
+    assert_eq!(output.code, Some(1), "{output}");
+    let (warnings, failure) = output.stderr.split_once("error[build::").unwrap();
+    assert!(
+        warnings.contains("UndefinedVar: Usage of undefined variable '$VERSON'"),
+        "{output}"
+    );
+    assert!(failure.contains("exit code 3"), "{output}");
+}

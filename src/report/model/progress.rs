@@ -412,6 +412,10 @@ impl Model {
                 }
             }
             if left_open {
+                let row = &mut self.rows[id.index()];
+                if row.state == State::Running {
+                    row.left_open = self.now.saturating_sub(row.since);
+                }
                 self.settle(id, changes);
             }
         }

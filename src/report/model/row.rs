@@ -100,6 +100,8 @@ pub struct Row {
     /// When it last wrote output, as time since the run began.
     pub(crate) last_output: Option<Duration>,
     pub(super) busy: Busy,
+    /// How long it had been running when its last solve ended, if the builder did not report its end.
+    pub(super) left_open: Duration,
     pub(super) tail: Tail,
     /// The unfinished last line of output, as it looks now.
     pub(super) partial: Option<Arc<str>>,
@@ -122,6 +124,7 @@ impl Row {
             clipped: None,
             last_output: None,
             busy: Busy::default(),
+            left_open: Duration::ZERO,
             tail: Tail::default(),
             partial: None,
             members: Vec::new(),
@@ -136,7 +139,7 @@ impl Row {
         if self.state == State::Running {
             worked.max(now.saturating_sub(self.since))
         } else {
-            worked
+            worked.max(self.left_open)
         }
     }
 
