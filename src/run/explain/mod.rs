@@ -11,7 +11,7 @@ use super::{served, sources};
 use crate::builder::Driver;
 use crate::diag::{closest, names_there_are};
 use crate::outcome::SolveFailure;
-use crate::plan::PlannedTarget;
+use crate::plan::{NamedContext, PlannedTarget};
 use crate::types::secret::redact_url;
 
 /// What is known about the target that failed.
@@ -307,6 +307,9 @@ fn missing_image(
         ));
     }
     let written = before.trim_end_matches(": ");
+    if written.is_empty() {
+        return Some(told.help(unnamed_image(image, scene)));
+    }
     let stages = failure
         .sources
         .first()
@@ -327,6 +330,27 @@ fn missing_image(
     } else {
         told
     })
+}
+
+/// What to do about the missing `image`, whose name is not written in the Dockerfile.
+fn unnamed_image(image: &str, scene: &Scene<'_>) -> String {
+    let mut named = scene.target.inputs.named.iter();
+    let context = named.find(|(_, context)| match context {
+        NamedContext::Image(named) => named.reference().is_some_and(|named| {
+            let named = named.to_string();
+            image == named || image.strip_suffix(":latest") == Some(&named)
+        }),
+        _ => false,
+    });
+    match context {
+        Some((name, _)) => {
+            format!("the context `{name}` of the target names it; check its name and its tag")
+        }
+        None => {
+            "check its name and its tag, wherever the target names it: it is not in the Dockerfile"
+                .to_owned()
+        }
+    }
 }
 
 /// Explains the messages for a Dockerfile without a `FROM`.
@@ -402,6 +426,11 @@ fn other(message: &str) -> Option<Explained> {
     if message.contains("no space left on device") {
         return Some(Explained::default().help(
             "the disk that the builder writes to is full: free space there, for example by pruning its cache (`docker buildx prune`, or `buildctl prune` if buildx does not manage the builder)",
+        ));
+    }
+    if message.starts_with("cannot write") && message.contains("No space left on device") {
+        return Some(Explained::default().help(
+            "the disk of this machine is full where the output is written: free space there, or write it elsewhere",
         ));
     }
     if message.contains("exec format error") {

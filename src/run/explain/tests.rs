@@ -61,6 +61,8 @@ fn explained(body: &str, message: &str, line: &str) -> SolveFailure {
 #[test_case("", "bilder: failed to resolve source metadata for docker.io/library/bilder:latest: docker.io/library/bilder:latest: not found", "COPY --from=bilder / /", "has no image `docker.io/library/bilder:latest`", "a stage or context with a similar name exists: `builder`"; "a stage that is taken for an image")]
 #[test_case("", "app:dev: failed to resolve source metadata for docker.io/library/app:dev: docker.io/library/app:dev: not found", "FROM app:dev", "has no image `docker.io/library/app:dev`", "cannot use the images of your Docker Engine"; "an image of the engine")]
 #[test_case("", "failed to resolve source metadata for r.example/team/x:1: r.example/team/x:1: not found", "# syntax=r.example/team/x:1", "has no image `r.example/team/x:1`", "names the Dockerfile's frontend"; "a frontend")]
+#[test_case("contexts = { builde = \"docker-image://team/x:1\" }", "failed to resolve source metadata for docker.io/team/x:1: docker.io/team/x:1: not found", "FROM builde", "has no image `docker.io/team/x:1`", "the context `builde` of the target names it"; "an image of a context")]
+#[test_case("contexts = { p = \"docker-image://team/y:1\" }", "failed to resolve source metadata for docker.io/team/x:1: docker.io/team/x:1: not found", "", "has no image `docker.io/team/x:1`", "it is not in the Dockerfile"; "an image that the Dockerfile does not name")]
 #[test_case("", "failed to solve: x: docker.io/library/x:1: no match for platform in manifest: not found", "", "`docker.io/library/x:1` does not exist for the platform", "imagetools inspect docker.io/library/x:1"; "a platform")]
 #[test_case("", "the Dockerfile cannot be empty", "", "the inline Dockerfile is empty", "begins with `FROM`"; "nothing")]
 #[test_case("", "no build stage in current context", "RUN x", "before the first `FROM`", "begins with `FROM`"; "no base")]
@@ -69,6 +71,7 @@ fn explained(body: &str, message: &str, line: &str) -> SolveFailure {
 #[test_case("", "failed to do request: Head \"https://r.example/v2/\": dial tcp: lookup r.example on 10.0.0.1:53: no such host", "", "no such host", "cannot find the host `r.example`"; "a host")]
 #[test_case("", "invalid SOURCE_DATE_EPOCH: today", "", "is `today`, which is not a time", "seconds since 1970"; "a time")]
 #[test_case("", "failed to copy: write /var/lib/x: no space left on device", "", "no space left", "docker buildx prune"; "a full disk")]
+#[test_case("", "cannot write `/t/x.tar`: No space left on device (os error 28)", "", "cannot write `/t/x.tar`", "the disk of this machine is full"; "a full disk here")]
 fn known_mistakes_are_explained(body: &str, said: &str, line: &str, told: &str, help: &str) {
     let failure = explained(body, said, line);
     assert!(failure.message.contains(told), "{failure:?}");
