@@ -28,6 +28,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod value_json;
+mod written;
 
 use std::sync::{Arc, OnceLock};
 
@@ -45,6 +46,7 @@ pub use overrides::TargetOverride;
 pub use print::print;
 pub(crate) use print::{PrintedAnswer, print_called, print_in_pieces};
 pub(crate) use requirements::requirements;
+pub(crate) use written::written_places;
 
 use self::inherit::{InheritanceResolver, OverridesByTarget};
 use self::links::Targets;

@@ -171,6 +171,7 @@ async fn build_node(
         known_node,
         setting: Setting {
             source_policy: prepared.source_policy.clone(),
+            written: Arc::clone(&prepared.written),
             ..setting(
                 environment,
                 prepared.paths.clone(),
@@ -259,6 +260,7 @@ fn setting(
             .host_gateway()
             .and_then(|address| address.parse().ok()),
         source_policy: None,
+        written: Arc::default(),
         node: run.machine.clone(),
         node_position,
     }

@@ -60,6 +60,7 @@ mod work;
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,7 +75,7 @@ use crate::engine::session::export::SpecialPolicy;
 use crate::event::EventSink;
 use crate::files::Resolver;
 use crate::outcome::{CancelReason, Outcome, TargetFacts, TargetOutcome};
-use crate::plan::{Plan, PlannedTarget, TargetGraph};
+use crate::plan::{self, Plan, PlannedTarget, TargetGraph};
 use crate::types::{Clock, Environment, TargetName};
 
 use crate::engine::session::ssh::SshAgents;
@@ -97,6 +98,8 @@ pub(crate) struct Prepared {
     targets: Vec<Ready>,
     graph: TargetGraph,
     paths: Resolver,
+    /// The places on this machine to which the run writes its outputs and caches.
+    written: Arc<[PathBuf]>,
     source_policy: Option<SourcePolicy>,
 }
 
@@ -170,9 +173,11 @@ pub(crate) fn prepare(
         problems.push(problem);
         None
     });
+    let written = plan::written_places(plan, paths).into_iter();
     problems.into_result(Prepared {
         targets,
         graph: plan.graph.clone(),
+        written: written.map(|place| place.path).collect(),
         paths: paths.clone(),
         source_policy,
     })

@@ -55,16 +55,20 @@ fn sink(
 ) -> Result<Option<ExportSink>, String> {
     Ok(Some(match place {
         lower::ExportDestination::Layout(_) => return Ok(None),
-        lower::ExportDestination::Directory { path, others } => {
-            ExportSink::Directory(DirectorySink {
-                path: path.clone(),
-                special,
-                others: match others {
-                    LocalMode::Copy => OtherFiles::Keep,
-                    LocalMode::Delete => OtherFiles::Delete,
+        lower::ExportDestination::Directory {
+            path,
+            others,
+            other_outputs,
+        } => ExportSink::Directory(DirectorySink {
+            path: path.clone(),
+            special,
+            others: match others {
+                LocalMode::Copy => OtherFiles::Keep,
+                LocalMode::Delete => OtherFiles::Delete {
+                    except: other_outputs.clone(),
                 },
-            })
-        }
+            },
+        }),
         lower::ExportDestination::Stdout => ExportSink::Stream(Arc::new(WriterSink::new(
             "standard output",
             tokio::io::stdout(),

@@ -1,10 +1,12 @@
 //! Refuses outputs with `mode=delete` to directories that no build should empty, whatever is granted.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::files::Resolver;
 use crate::plan::model::{ContextSource, DockerfileSource, NamedContext, Plan, PlannedTarget};
+use crate::plan::written::{WrittenPlace, written_places};
 use crate::types::Environment;
 
 /// Reports outputs of `plan` that would delete the user's files: those in `/`, in the home directory, or around the
@@ -49,7 +51,39 @@ pub(crate) fn refused_deletions(
             }
         }
     }
+    problems.0.extend(common_directories(plan, paths));
     problems
+}
+
+/// The errors about directories with `mode=delete` to which another output or cache of `plan` writes, too: whichever ends last
+/// deletes what the others have written.
+fn common_directories(plan: &Plan, paths: &Resolver) -> Vec<Diagnostic> {
+    let mut writers: BTreeMap<PathBuf, Vec<WrittenPlace<'_>>> = BTreeMap::new();
+    for place in written_places(plan, paths) {
+        writers.entry(place.path.clone()).or_default().push(place);
+    }
+    let common = writers.values().filter_map(|writers| {
+        let deleting = writers.iter().position(|writer| writer.deletes)?;
+        let mut others = writers.iter().enumerate();
+        let (_, other) = others.find(|(at, _)| *at != deleting)?;
+        Some((writers.get(deleting)?, other))
+    });
+    let problems = common.map(|(deleting, other)| {
+        let (target, of) = (&deleting.target.name, &other.target.name);
+        let whose = if target == of {
+            "another output or cache of it".to_owned()
+        } else {
+            format!("target `{of}`")
+        };
+        let message = format!(
+            "target `{target}` would delete what {whose} writes to the same directory: its output `{}` has `mode=delete`",
+            deleting.path.display()
+        );
+        Diagnostic::error(Class::Definition, "plan::local-delete", message)
+            .help("give each a directory of its own; it may be inside of this one")
+            .at(deleting.span.or_else(|| deleting.target.span()), "")
+    });
+    problems.collect()
 }
 
 /// The files and directories of this machine that `target` is built from.
@@ -118,6 +152,29 @@ mod tests {
     #[test_case("link/context", "its context"; "through a link")]
     fn directories_with_files_of_the_user_are_refused(dest: &str, what: &str) {
         assert_eq!(refusal(dest).as_deref(), Some(what));
+    }
+
+    #[test_case(r#""type=local,dest=d", "type=local,dest=d,mode=delete""#, "", Some("another output or cache of it"); "of one target")]
+    #[test_case(r#""type=local,dest=d,mode=delete""#, r#""type=local,dest=./d,mode=delete""#, Some("target `b`"); "of two targets")]
+    #[test_case(r#""type=local,dest=d,mode=delete""#, r#""type=oci,dest=d,tar=false""#, Some("target `b`"); "a layout")]
+    #[test_case(r#""type=local,dest=d,mode=delete""#, r#""type=local,dest=d/in,mode=delete", "type=oci,dest=d/x.tar""#, None; "inside")]
+    #[test_case(r#""type=local,dest=d""#, r#""type=local,dest=d""#, None; "nothing is deleted")]
+    fn one_output_must_not_delete_what_another_writes(a: &str, b: &str, told: Option<&str>) {
+        let project = Project::new().file(
+            "docker-bake.hcl",
+            &format!("target \"a\" {{ output = [{a}] }}\ntarget \"b\" {{ output = [{b}] }}"),
+        );
+        let plan = project.plan(&["a", "b"]).unwrap();
+        let paths = Resolver::new(project.environment().current_dir());
+        let found = common_directories(&plan, &paths);
+        let found = found.first().map(|problem| &*problem.message);
+        assert_eq!(found.is_some(), told.is_some(), "{found:?}");
+        if let (Some(found), Some(told)) = (found, told) {
+            assert!(
+                found.contains(&format!("would delete what {told} writes")),
+                "{found}"
+            );
+        }
     }
 
     #[test_case("out")]

@@ -10,6 +10,8 @@ mod exports;
 mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::aws_keys::AwsKeys;
 use super::fetch;
@@ -46,6 +48,8 @@ pub(super) struct Setting {
     pub(super) environment: Environment,
     /// Has followed the paths of the run, and knows where they lead.
     pub(super) paths: Resolver,
+    /// The places on this machine to which the run writes its outputs and caches.
+    pub(super) written: Arc<[PathBuf]>,
     /// Build arguments for proxies, from Docker's configuration.
     pub(super) proxies: Vec<(String, String)>,
     /// Whether the daemon can attach attestations to images.

@@ -9,6 +9,7 @@ pub(super) fn setting() -> Setting {
     Setting {
         environment: Environment::of([], "/"),
         paths: Resolver::new(std::path::Path::new("/")),
+        written: Arc::default(),
         proxies: Vec::new(),
         attestations: true,
         daemon: DaemonTraits {

@@ -6,6 +6,8 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use rustix::fs::{AtFlags, FileType, Mode, Stat};
@@ -37,6 +39,28 @@ impl SentEntries {
         if is_dir {
             self.directories.entry(path.clone()).or_default();
         }
+    }
+}
+
+/// What other outputs of the run write in the directory.
+#[derive(Debug, Default)]
+pub(super) struct OthersOutputs {
+    /// The paths of the outputs: `true`. The paths of the directories that lead to them: `false`.
+    paths: HashMap<Bytes, bool>,
+}
+
+impl OthersOutputs {
+    /// `paths` are relative to the directory.
+    pub(super) fn of(paths: &[PathBuf]) -> Self {
+        let mut found = HashMap::new();
+        for path in paths {
+            let bytes = |path: &Path| Bytes::copy_from_slice(path.as_os_str().as_bytes());
+            found.insert(bytes(path), true);
+            for above in path.ancestors().skip(1) {
+                found.entry(bytes(above)).or_insert(false);
+            }
+        }
+        Self { paths: found }
     }
 }
 
@@ -74,11 +98,15 @@ fn fold(name: &[u8]) -> String {
 
 impl Destination {
     /// Deletes everything below the directory that is not in `sent`, and directories in whose place something else was
-    /// sent. Returns the number of entries that it has deleted; one in a deleted directory is not counted.
+    /// sent. Keeps what is in `others`, with all that is below it. Returns the number of entries that it has deleted; one in a deleted directory is not counted.
     ///
     /// # Errors
     /// Stops at the first entry that cannot be deleted.
-    pub(super) fn delete_others(&self, sent: &SentEntries) -> Result<u64, WriteError> {
+    pub(super) fn delete_others(
+        &self,
+        sent: &SentEntries,
+        others: &OthersOutputs,
+    ) -> Result<u64, WriteError> {
         let mut deleted = 0;
         let nothing = HashMap::new();
         let mut waiting = vec![Bytes::new()];
@@ -95,6 +123,14 @@ impl Destination {
                     Err(errno) => return Err(delete(errno)),
                 };
                 let is_dir = FileType::from_raw_mode(found.st_mode) == FileType::Directory;
+                match others.paths.get(&whole) {
+                    Some(true) => continue,
+                    Some(false) if is_dir => {
+                        waiting.push(whole);
+                        continue;
+                    }
+                    Some(false) | None => {}
+                }
                 match siblings.sent_as(&dir, &name, &found) {
                     Some((name, true)) if is_dir => {
                         waiting.push(joined(&path, name));

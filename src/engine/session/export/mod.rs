@@ -14,6 +14,7 @@ mod special;
 mod stream;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -76,13 +77,23 @@ pub struct DirectorySink {
 }
 
 /// What happens to files in an output directory that the exporter does not send.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum OtherFiles {
     /// They stay.
     #[default]
     Keep,
     /// They are deleted after the transfer: `mode=delete`.
-    Delete,
+    Delete {
+        /// What stays nevertheless, with all that is below it: what the run writes there for other outputs. The paths are relative to
+        /// the directory.
+        except: Vec<PathBuf>,
+    },
+}
+
+impl OtherFiles {
+    const fn are_deleted(&self) -> bool {
+        matches!(self, Self::Delete { .. })
+    }
 }
 
 impl DirectorySink {
@@ -151,7 +162,7 @@ impl Place {
     /// The most transfers. If other files are deleted, a second transfer would delete those of the first.
     const fn limit(&self) -> usize {
         match &self.sink {
-            ExportSink::Directory(sink) if matches!(sink.others, OtherFiles::Delete) => 1,
+            ExportSink::Directory(sink) if sink.others.are_deleted() => 1,
             _ => limits::TRANSFERS,
         }
     }
@@ -219,7 +230,7 @@ impl FileSend for Exports {
         })?;
         let metadata = metadata(request.metadata())?;
         if let ExportSink::Directory(sink) = &place.sink
-            && sink.others == OtherFiles::Delete
+            && sink.others.are_deleted()
             && !is_whole(request.metadata())
         {
             return Err(Status::failed_precondition(
@@ -310,6 +321,25 @@ fn log_end(bytes: u64, problem: Option<&str>) {
     }
 }
 
+/// The answer if an archive cannot be written. As in BuildKit's own client, a full disk is another code than the rest.
+fn failed_write(error: &(dyn std::error::Error + 'static)) -> Status {
+    let text = in_one_line(error);
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    let is_full = causes.any(|cause| {
+        let error = cause.downcast_ref::<std::io::Error>();
+        let kind = error.map(std::io::Error::kind);
+        matches!(
+            kind,
+            Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+        )
+    });
+    if is_full {
+        Status::resource_exhausted(text)
+    } else {
+        Status::unknown(text)
+    }
+}
+
 /// Passes a stream of messages to `sink`. If the sink returns no writer, the call fails with `AlreadyExists`, which
 /// the daemon treats as success.
 async fn take_stream(
@@ -317,7 +347,7 @@ async fn take_stream(
     mut messages: Streaming<Bytes>,
     summary: &mut ExportSummary,
 ) -> Result<(), Status> {
-    let failed = |error: SinkError| Status::unknown(in_one_line(&*error));
+    let failed = |error: SinkError| failed_write(&*error);
     let Some(mut writer) = sink.open(&summary.metadata).await.map_err(failed)? else {
         summary.skipped = true;
         return Err(Status::already_exists("the output already exists"));
@@ -418,7 +448,7 @@ impl DirectoryTransfer {
         match receive::receive(&sink, &mut channels) {
             Ok(received) => {
                 log_end(received.bytes, None);
-                if sink.others == OtherFiles::Delete {
+                if sink.others.are_deleted() {
                     tracing::info!(entries = received.deleted, "other files deleted");
                 }
                 summary.bytes = received.bytes;

@@ -243,7 +243,7 @@ async fn deletion_needs_a_daemon_that_sends_all_platforms_in_one_transfer() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("old"), "").unwrap();
     let sink = DirectorySink {
-        others: OtherFiles::Delete,
+        others: OtherFiles::Delete { except: Vec::new() },
         ..DirectorySink::new(dir.path())
     };
     let exports = Exports::new([(0, ExportSink::Directory(sink))]);

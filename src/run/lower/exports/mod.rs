@@ -1,7 +1,7 @@
 //! Lowers outputs to exports, and finds the destination of each export that is sent to this machine.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{DockerTraits, ImageStore, Lowering};
 use crate::definition::model::{Export, ExportKind, LocalMode, Sink};
@@ -21,6 +21,8 @@ pub(crate) enum ExportDestination {
         path: PathBuf,
         /// What happens to files in it that are not in the result.
         others: LocalMode,
+        /// What the run writes below it for other outputs, with paths relative to it.
+        other_outputs: Vec<PathBuf>,
     },
     /// A directory in which the image is a layout.
     Layout(PathBuf),
@@ -333,8 +335,9 @@ fn sink(lowering: &mut Lowering<'_>, output: &Spanned<Export>) -> Option<ExportD
             let path = place.path().to_owned();
             Some(match written.kind {
                 ExportKind::Local => ExportDestination::Directory {
-                    path,
                     others: written.local_mode().unwrap_or(LocalMode::Copy),
+                    other_outputs: written_below(&lowering.setting.written, &path),
+                    path,
                 },
                 _ => ExportDestination::Layout(path),
             })
@@ -346,6 +349,15 @@ fn sink(lowering: &mut Lowering<'_>, output: &Spanned<Export>) -> Option<ExportD
             None
         }
     }
+}
+
+/// Those of `written` that are below `dir`, relative to it.
+fn written_below(written: &[PathBuf], dir: &Path) -> Vec<PathBuf> {
+    let below = written
+        .iter()
+        .filter_map(|path| path.strip_prefix(dir).ok());
+    let below = below.filter(|path| !path.as_os_str().is_empty());
+    below.map(Path::to_owned).collect()
 }
 
 /// Returns the annotations as attributes of BuildKit's image exporter: `annotation[-level][[platform]].key`.

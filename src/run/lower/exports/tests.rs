@@ -140,7 +140,11 @@ fn the_mode_of_a_local_output_decides_what_happens_to_other_files(mode: &str, ot
     let (lowered, problems) = lowered(&body, DockerTraits::default(), [("", "")]);
     assert!(!problems.has_errors());
     let path = "/d".into();
-    let destination = ExportDestination::Directory { path, others };
+    let destination = ExportDestination::Directory {
+        path,
+        others,
+        other_outputs: Vec::new(),
+    };
     assert_eq!(lowered.sinks[&0], destination);
 }
 

@@ -9,7 +9,7 @@ use rbake_proto::packet::{Packet, PacketType, Stat, Xattr};
 use super::super::daemon_text::shortened;
 use super::disk::{Destination, Dropped, LateFile, Pending, WriteError};
 use super::limits::{LimitError, Listing};
-use super::mirror::SentEntries;
+use super::mirror::{OthersOutputs, SentEntries};
 use super::order::{BadPath, EntryOrder};
 use super::special::{self, SpecialPolicy};
 use super::{DirectorySink, OtherFiles};
@@ -86,7 +86,7 @@ pub(super) fn receive(sink: &DirectorySink, wire: &mut dyn Wire) -> Result<Recei
         files: HashSet::new(),
         directories: Vec::new(),
         links: Vec::new(),
-        mirror: (sink.others == OtherFiles::Delete).then(Mirror::default),
+        mirror: Mirror::of(&sink.others),
         bytes: 0,
         deleted: 0,
     };
@@ -145,10 +145,24 @@ struct Receiver {
 #[derive(Default)]
 struct Mirror {
     sent: SentEntries,
+    others: OthersOutputs,
     /// Files in whose place there is a directory, which is deleted first.
     files: Vec<LateFile>,
     /// Links, pipes and devices in whose place there is a directory.
     nodes: Vec<Stat>,
+}
+
+impl Mirror {
+    /// `None` if other files are kept.
+    fn of(others: &OtherFiles) -> Option<Self> {
+        let OtherFiles::Delete { except } = others else {
+            return None;
+        };
+        Some(Self {
+            others: OthersOutputs::of(except),
+            ..Self::default()
+        })
+    }
 }
 
 fn text(path: &[u8]) -> String {
@@ -298,7 +312,9 @@ impl Receiver {
     /// Deletes other files, creates the hard links, then sets the modes and times of directories.
     fn finish(&mut self) -> Result<(), ReceiveError> {
         if let Some(mirror) = self.mirror.take() {
-            self.deleted = self.destination.delete_others(&mirror.sent)?;
+            self.deleted = self
+                .destination
+                .delete_others(&mirror.sent, &mirror.others)?;
             for late in mirror.files {
                 self.destination.finish_late(late)?;
             }

@@ -3,8 +3,17 @@
 use super::*;
 
 fn mirrored(dest: &Path, wire: &mut dyn Wire) -> Result<Received, ReceiveError> {
+    mirrored_except(dest, &[], wire)
+}
+
+fn mirrored_except(
+    dest: &Path,
+    except: &[&str],
+    wire: &mut dyn Wire,
+) -> Result<Received, ReceiveError> {
+    let except = except.iter().map(Into::into).collect();
     let sink = DirectorySink {
-        others: OtherFiles::Delete,
+        others: OtherFiles::Delete { except },
         ..DirectorySink::new(dest)
     };
     receive(&sink, wire)
@@ -71,6 +80,44 @@ fn sent() -> Vec<Stat> {
         link("link", mode::SYMLINK | 0o777, "a"),
         stat("pipe", mode::NAMED_PIPE | 0o644),
     ]
+}
+
+#[test]
+fn what_other_outputs_write_is_left() {
+    let root = tempfile::tempdir().unwrap();
+    let dest = root.path().join("out");
+    for dir in ["a/other/deep", "new/inner/x", "new/stale"] {
+        std::fs::create_dir_all(dest.join(dir)).unwrap();
+    }
+    for file in [
+        "a/other/deep/f",
+        "a/stale",
+        "new/inner/x/f",
+        "new/f",
+        "x.tar",
+        "y.tar",
+    ] {
+        std::fs::write(dest.join(file), "old").unwrap();
+    }
+    let except = ["a/other", "new/inner/x", "x.tar", "missing/z"];
+    mirrored_except(&dest, &except, &mut Sender::new(sent())).unwrap();
+    let left: Vec<String> = tree(&dest).into_keys().collect();
+    let others = [
+        "a/other",
+        "a/other/deep",
+        "a/other/deep/f",
+        "new",
+        "new/inner",
+        "new/inner/x",
+        "new/inner/x/f",
+        "x.tar",
+    ];
+    let sent = [
+        "a", "a/kept", "dir", "dir/new", "file", "hard", "link", "pipe",
+    ];
+    let mut expected = [&others[..], &sent[..]].concat();
+    expected.sort_unstable();
+    assert_eq!(left, expected);
 }
 
 #[test]
