@@ -9,7 +9,7 @@ mod table;
 use std::collections::HashSet;
 
 use self::table::{KnownAttributes, Takes};
-use crate::definition::model::{Attrs, CacheKind};
+use crate::definition::model::{Attrs, CacheKind, ExportKind, Sink};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::golang::strconv;
 use crate::plan::{Plan, PlannedTarget};
@@ -80,6 +80,10 @@ impl Check {
                 None => self.unknown_type(&entry, table::EXPORTERS),
             }
             self.replaced_name(&entry, &export.attrs);
+            let is_known = !matches!(export.kind, ExportKind::Other(_));
+            if export.dest.is_some() && export.sink() == Sink::None && is_known {
+                self.unused_destination(&entry);
+            }
         }
         for (attribute, caches, known) in [
             (
@@ -216,6 +220,13 @@ impl Check {
         }
     }
 
+    fn unused_destination(&mut self, entry: &Entry<'_>) {
+        let message = format!("`dest` has no effect on {}", entry.of());
+        let problem = Diagnostic::warning("run::unknown-attribute", message)
+            .help("`dest` is for the types that write to this machine: `local`, `tar`, `oci` and `docker`");
+        self.push(entry, "dest", problem);
+    }
+
     fn unknown_attribute(&mut self, entry: &Entry<'_>, key: &str, known: &KnownAttributes) {
         let problem = Diagnostic::warning(
             "run::unknown-attribute",
@@ -323,6 +334,9 @@ mod tests {
 
     #[test_case(r#"output = ["type=image,name=a,registry-insecure=true"]"#, Some("`registry.insecure`"); "image")]
     #[test_case(r#"output = ["type=oci,dest=x,registry.insecure=true"]"#, None; "of another exporter")]
+    #[test_case(r#"output = ["type=image,name=a,dest=x"]"#, Some("`local`"); "a destination of an image")]
+    #[test_case(r#"output = ["type=cacheonly,dest=x"]"#, Some("`local`"); "a destination of nothing")]
+    #[test_case(r#"output = ["type=tar,dest=x,mode=delete"]"#, None; "a mode of an archive")]
     #[test_case(r#"output = ["type=local,dest=x,platform-splitt=true"]"#, Some("`platform-split`"); "local")]
     #[test_case(r#"cache-to = ["type=registry,ref=x,image-manifests=true"]"#, Some("`image-manifest`"); "cache")]
     #[test_case(r#"cache-from = ["type=registry,ref=x,mode=max"]"#, Some("`cache-to`"); "of the other direction")]

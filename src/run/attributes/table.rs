@@ -107,6 +107,10 @@ const FILES: &[KnownAttribute] = &[
     ("attestation-prefix", Takes::Text),
     ("platform-split", Takes::Bool),
     ("source-date-epoch", Takes::WholeOrNothing),
+];
+
+/// Attributes of the exporter that writes files into a directory.
+const DIRECTORY: &[KnownAttribute] = &[
     // Its values are checked with the plan.
     ("mode", Takes::Text),
 ];
@@ -130,7 +134,8 @@ pub(super) fn exporter(kind: &ExportKind) -> Option<KnownAttributes> {
         }
         ExportKind::Docker => KnownAttributes::of(&[ARCHIVE, LOADED, COMMITTED, COMPRESSION]),
         ExportKind::Oci => KnownAttributes::of(&[ARCHIVE, COMMITTED, COMPRESSION]),
-        ExportKind::Local | ExportKind::Tar => KnownAttributes::of(&[FILES]),
+        ExportKind::Local => KnownAttributes::of(&[FILES, DIRECTORY]),
+        ExportKind::Tar => KnownAttributes::of(&[FILES]),
         ExportKind::CacheOnly => KnownAttributes::of(&[]),
         // The Docker Engine's own exporter.
         ExportKind::Other(name) if &**name == "moby" => KnownAttributes::of(&[IMAGE, COMMITTED]),
