@@ -270,9 +270,7 @@ impl Lower<'_> {
                 text: self.names.intern(text),
                 span: key.span,
             }),
-            ExprKind::Traversal(traversal)
-                if matches!(traversal.root.kind, ExprKind::Variable(_)) =>
-            {
+            ExprKind::Traversal(traversal) if traversal.is_constant() => {
                 self.problems.push(
                     Diagnostic::error(
                         Class::Definition,

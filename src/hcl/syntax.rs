@@ -188,6 +188,17 @@ impl Traversal {
             None => self.root.span,
         }
     }
+
+    /// Whether it begins with a variable and all its steps are constant, as in `a.b["c"]`. HCL calls this a scope traversal
+    /// (`ScopeTraversalExpr`). As a key of an object, it is ambiguous; any other expression is not.
+    pub(super) fn is_constant(&self) -> bool {
+        let is_constant = |step: &Step| match step {
+            Step::Attribute(_) => true,
+            Step::Index(key) => matches!(key.kind, ExprKind::Literal(_)),
+            Step::Splat { .. } => false,
+        };
+        matches!(self.root.kind, ExprKind::Variable(_)) && self.steps.iter().all(is_constant)
+    }
 }
 
 /// One step into a value.

@@ -142,7 +142,7 @@ impl Parser<'_> {
             }));
         }
         if let ExprKind::Traversal(traversal) = &key.kind
-            && matches!(traversal.root.kind, ExprKind::Variable(_))
+            && traversal.is_constant()
         {
             let problem = mistake("this key could be a name or a reference")
                 .at(key.span, "")

@@ -25,6 +25,8 @@ fn mistakes(text: &str) -> Vec<String> {
 #[test_case("a = f(1\nb = 2\n", "expected `,` or `)` @ b"; "open call")]
 #[test_case("a = {b 1}\n", "expected `=` and a value @ 1"; "no value for a key")]
 #[test_case("a = {b.c = 1}\n", "this key could be a name or a reference @ b.c"; "ambiguous key")]
+#[test_case("a = {b[\"c\"].d = 1}\n", "this key could be a name or a reference @ b[\"c\"].d"; "ambiguous key with an index")]
+#[test_case("a = {b.0 = 1}\n", "this key could be a name or a reference @ b.0"; "ambiguous key with an old index")]
 #[test_case("a = 1 b = 2\n", "expected a line break after the attribute @ b"; "two in one line")]
 #[test_case("a = 1,\n", "expected a line break after the attribute @ ,"; "comma after an attribute")]
 #[test_case("a: 1\n", "expected `=` after the name of the attribute @ :"; "colon")]
