@@ -46,7 +46,7 @@ use group::{ReadFilter, ignore_file};
 pub(super) use rehearse::Rehearsed;
 use served::{alone, dockerfile_text, in_memory, inline, shared};
 use shared_read::{SharedDockerfile, SharedRead};
-use size::{SMALL, exceeds};
+use size::{TINY, exceeds};
 
 /// How many threads read records of earlier transfers at the same time.
 const READERS: usize = 2;
@@ -186,7 +186,7 @@ impl Directories {
         let several: Vec<(ShareKey, usize)> = several.collect();
         let apart = tokio::task::spawn_blocking(move || {
             let is_apart = |(key, readers): &(ShareKey, usize)| {
-                let limit = SMALL.for_each_of(readers.saturating_sub(1));
+                let limit = TINY.for_each_of(readers.saturating_sub(1));
                 common.contains(key) || exceeds(&key.directory, limit)
             };
             let apart = several.into_iter().filter(is_apart);

@@ -2,8 +2,14 @@
 
 use std::path::Path;
 
-/// If the repeated transfers of a directory add up to at most this, it is sent to each target. That costs next to
-/// nothing, and keeps the ids of sessions out of the provenance.
+/// If targets read the same of a directory, and its repeated transfers add up to at most this, it is sent to each of them. That costs next
+/// to nothing, and keeps the ids of sessions out of the provenance.
+pub(super) const TINY: TreeSize = TreeSize {
+    entries: 100,
+    bytes: 256 << 10,
+};
+
+/// The same if they read different parts, and their frontends would have to be asked what they read.
 pub(super) const SMALL: TreeSize = TreeSize {
     entries: 1_000,
     bytes: 4 << 20,
