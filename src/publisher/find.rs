@@ -6,7 +6,7 @@ use futures_util::future::try_join_all;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::claims::read_run;
-use super::{PublishError, Record};
+use super::{PublishError, Publisher, Record};
 use crate::publish::journal::artifact::{self, TAG_PREFIX};
 use crate::publish::journal::{EntryState, Journal, JournalEvent, PublishedTag, RunId};
 use crate::registry::{Registries, RegistrySecurity, RemoteRepository};
@@ -112,6 +112,41 @@ pub(crate) async fn catch_up(
         return Ok(());
     };
     follow(record, found).await
+}
+
+impl Publisher {
+    /// The repositories whose record of the run is behind that on this machine, although the run has ended: its last request was
+    /// lost, or the registry was away. Other commands take such a run for one that is going on. Empty if the record is not on
+    /// this machine.
+    pub(crate) async fn outdated_records(
+        &self,
+        security: RegistrySecurity,
+    ) -> Result<Vec<RemoteRepository>, PublishError> {
+        let journal = self.record.journal();
+        let journal = journal.filter(|journal| journal.status.is_ended());
+        let Some(journal) = journal.filter(|_| self.record.is_on_this_machine()) else {
+            return Ok(Vec::new());
+        };
+        let names = journal.entries.keys().map(PublishedTag::repository);
+        let names: BTreeSet<&ImageRepository> = names.collect();
+        let (run, progress) = (&journal.header.run, journal.status.progress());
+        let reads = names.into_iter().map(|name| async move {
+            let repository = self.registries.repository(name, security);
+            let found = read_run(&repository, run).await?;
+            let is_behind = found.is_some_and(|found| found.journal.status.progress() < progress);
+            Ok::<_, PublishError>(is_behind.then_some(repository))
+        });
+        let outdated = try_join_all(reads).await?;
+        Ok(outdated.into_iter().flatten().collect())
+    }
+
+    /// Writes the record of the run into `repositories`, as it is on this machine.
+    pub(crate) async fn update_records(
+        &self,
+        repositories: &[RemoteRepository],
+    ) -> Result<(), PublishError> {
+        self.announce(repositories).await
+    }
 }
 
 /// Makes `record` say what `found` says, which is of the same run and further.

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 
 use super::PublishError;
+use super::changes::is_refusal;
 use crate::publish::journal::artifact::{self, ArtifactError};
 use crate::publish::journal::file::{self, JournalFile, JournalFileError};
 use crate::publish::journal::{
@@ -33,7 +34,7 @@ struct RecordState {
     kept: KeptJournal,
     /// Why the journal is not on this machine although it should be.
     problem: Option<JournalFileError>,
-    /// The repositories that have the artifact.
+    /// The repositories that have the artifact, or may have it.
     published_in: BTreeMap<ImageRepository, RemoteRepository>,
     /// Why a registry does not accept the artifact.
     refusal: Option<String>,
@@ -240,28 +241,48 @@ impl Record {
             entries: journal.entries.len(),
         })?;
         let tag = TagOrDigest::Tag(tag);
-        let writes = repositories
-            .iter()
-            .map(|repository| repository.put_artifact(&tag, &manifest));
-        try_join_all(writes).await?;
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        for repository in repositories {
-            let name = repository.name().clone();
-            state.published_in.insert(name, repository.clone());
+        let writes = repositories.iter().map(|repository| async {
+            // Before the request: if it is stopped, the registry may have the record nevertheless.
+            let is_new = self.note_place(repository);
+            let written = repository.put_artifact(&tag, &manifest).await;
+            if let Err(error) = &written
+                && is_new
+                && is_refusal(error)
+            {
+                self.forget_place(repository);
+            }
+            written
+        });
+        // All of them end, so that none is given up in the middle because another one fails.
+        for written in join_all(writes).await {
+            written?;
         }
         Ok(())
     }
 
-    /// The repositories that have the artifact.
+    /// Notes that `repository` may have the artifact. Returns whether that is new.
+    fn note_place(&self, repository: &RemoteRepository) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = repository.name().clone();
+        state
+            .published_in
+            .insert(name, repository.clone())
+            .is_none()
+    }
+
+    fn forget_place(&self, repository: &RemoteRepository) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.published_in.remove(repository.name());
+    }
+
+    /// The repositories that have the artifact, or may have it.
     pub(super) fn places(&self) -> Vec<RemoteRepository> {
         self.read(|state| state.published_in.values().cloned().collect())
     }
 
     /// Notes that the artifact was found in `repository`.
-    pub(super) fn was_found_in(&self, repository: RemoteRepository) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = repository.name().clone();
-        state.published_in.insert(name, repository);
+    pub(super) fn was_found_in(&self, repository: &RemoteRepository) {
+        self.note_place(repository);
     }
 
     /// Notes that a registry does not accept the artifact.

@@ -327,7 +327,7 @@ impl Publisher {
             matches!(found, Ok(Some(_))).then(|| repository.clone())
         });
         for repository in join_all(found).await.into_iter().flatten() {
-            record.was_found_in(repository);
+            record.was_found_in(&repository);
         }
     }
 }

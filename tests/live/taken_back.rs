@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use test_case::test_case;
 
-use crate::support::distribution::{DistributionRegistry, Version};
+use crate::support::distribution::{DistributionRegistry, RegistryContents, Version};
 use crate::support::interrupted::{Ended, Run};
 use crate::support::project::CommandOutput;
 use crate::support::releases::{Release, ReleaseProject};
@@ -129,4 +129,48 @@ async fn a_run_that_was_taken_back_elsewhere_ends_without_its_tags(more: &[&str]
     // Nothing is left to do.
     let output = place.rbake(&["resume"], false);
     assert!(output.stderr.contains("no run was interrupted"), "{output}");
+}
+
+// As if the registry had been away when the run ended.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn a_record_that_a_registry_has_not_got_to_its_end_is_written_again() {
+    let place = Place::new();
+    let contents = place.registry.contents();
+    let (repository, record) = record(&contents).await;
+    let whole = contents.manifest(&repository, &record).await.unwrap();
+    let text = String::from_utf8(whole.to_vec()).unwrap();
+    let status = |status: &str| format!(r#"\"status\":\"{status}\""#);
+    let open = text.replace(&status("complete"), &status("open"));
+    assert_ne!(open, text);
+    contents.put(&repository, &record, open.into()).await;
+    let run = record.strip_prefix("rbake-run-").unwrap();
+    let shown = place.rbake(&["resume", run, "--dry-run"], false);
+    assert!(
+        shown.stderr.contains("is to be brought up to date"),
+        "{shown}"
+    );
+    let output = place.rbake(&["resume", run], false);
+    assert!(
+        output
+            .stderr
+            .contains("was brought up to date: the run has ended"),
+        "{output}"
+    );
+    let now = contents.manifest(&repository, &record).await.unwrap();
+    let now = String::from_utf8(now.to_vec()).unwrap();
+    assert!(now.contains(&status("complete")), "{now}");
+    let again = place.rbake(&["resume", run], false);
+    assert!(!again.stderr.contains("up to date"), "{again}");
+}
+
+// A repository with the record of a run, and the record's tag.
+async fn record(contents: &RegistryContents) -> (String, String) {
+    for repository in ["team/a", "team/b"] {
+        let tags = contents.tags(repository).await;
+        if let Some(tag) = tags.into_iter().find(|tag| tag.starts_with("rbake-run-")) {
+            return (repository.to_owned(), tag);
+        }
+    }
+    panic!("no record")
 }

@@ -57,9 +57,6 @@ pub(super) async fn recover(
         screen.note(&nothing_left(&journal));
         return Ok(Exit::Success);
     }
-    if journal.status == RunStatus::Complete && !verb.takes_complete {
-        return Err(complete(&journal).into());
-    }
     let revision = journal.header.revision.clone();
     let history = run::history(places.environment).await;
     let registries = places.registries.clone();
@@ -70,6 +67,12 @@ pub(super) async fn recover(
         history,
         PublishForce::default(),
     );
+    if verb.wish == RecoveryWish::Resume {
+        update_records(&publisher, &journal, args.change.dry_run, places, screen).await?;
+    }
+    if journal.status == RunStatus::Complete && !verb.takes_complete {
+        return Err(complete(&journal).into());
+    }
     if verb.wish == RecoveryWish::Resume && is_copy(publisher.record(), &journal) {
         let run = &journal.header.run;
         screen.note(&format!("the images of run {run} are copied first"));
@@ -118,6 +121,34 @@ pub(super) async fn recover(
     let recovered = recovered.map_err(|error| failed(&journal.header.run, &error))?;
     screen.message(&text::done_as_text(&journal, &recovery, &recovered));
     Ok(Exit::Success)
+}
+
+/// Brings the records of a run that has ended up to date where registries did not get its last step.
+async fn update_records(
+    publisher: &Publisher,
+    journal: &Journal,
+    dry_run: bool,
+    places: &Places<'_>,
+    screen: &mut Screen,
+) -> Result<(), Diagnostics> {
+    let run = &journal.header.run;
+    let outdated = publisher.outdated_records(places.security).await;
+    let outdated = outdated.map_err(|error| failed(run, &error))?;
+    if outdated.is_empty() {
+        return Ok(());
+    }
+    if !dry_run {
+        let updated = publisher.update_records(&outdated).await;
+        updated.map_err(|error| failed(run, &error))?;
+    }
+    for repository in &outdated {
+        let name = repository.name().familiar();
+        let done = if dry_run { "is to be" } else { "was" };
+        screen.note(&format!(
+            "the record of run {run} in `{name}` {done} brought up to date: the run has ended"
+        ));
+    }
+    Ok(())
 }
 
 /// Warns of repositories from which no tag can be removed: the other tags of the run can be taken back nevertheless.
