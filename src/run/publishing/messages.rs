@@ -357,7 +357,11 @@ pub(super) fn failure(target: &TargetName, error: &PublishError) -> SolveFailure
         "cannot publish the image of `{target}`: {}",
         in_one_line(error)
     );
-    SolveFailure::new(FailureKind::Build, message)
+    let kind = match error {
+        PublishError::Registry(error) if error.is_stop() => FailureKind::Cancelled,
+        _ => FailureKind::Build,
+    };
+    SolveFailure::new(kind, message)
 }
 
 /// The error of a run whose images are all whole, but whose mutable tags did not move.
