@@ -148,7 +148,7 @@ impl Destination {
             Err(Errno::EXIST) => match kind(&dir, name) {
                 Ok(FileType::Directory) => {
                     // Remove the temporary files that killed runs have left.
-                    if let Ok(there) = rustix::fs::openat(&dir, name, OPEN_DIR, Mode::empty()) {
+                    if let Ok(there) = open_own(&dir, name) {
                         sweep(&there);
                     }
                     Ok(())
@@ -288,6 +288,27 @@ pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// The type of `name`, without following a link.
+/// Opens the directory `name`. If its owner may not write to it, as an earlier output has left it, that is changed before: its mode is
+/// set again at the end, if the builder sends it.
+fn open_own(dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let open = || rustix::fs::openat(dir, name, OPEN_DIR, Mode::empty());
+    let opened = match open() {
+        Err(Errno::ACCESS) => make_accessible(dir, name).and_then(|()| open()),
+        opened => opened,
+    }?;
+    let mode = Mode::from_raw_mode(rustix::fs::fstat(&opened)?.st_mode);
+    if !mode.contains(Mode::RWXU) {
+        // If the directory belongs to somebody else, what is written to it fails with a better message.
+        let _ = rustix::fs::fchmod(&opened, mode | Mode::RWXU);
+    }
+    Ok(opened)
+}
+
+/// Gives the owner all rights to the directory `name`.
+pub(super) fn make_accessible(dir: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+    Handle::of(dir, name, FileType::Directory)?.add_permissions(Mode::RWXU)
+}
+
 fn kind(dir: &OwnedFd, name: &[u8]) -> Result<FileType, Errno> {
     let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(FileType::from_raw_mode(stat.st_mode))
@@ -363,6 +384,10 @@ impl Handle {
         rustix::fs::setxattr(self.path(), name, value, XattrFlags::empty())
     }
 
+    fn add_permissions(&self, permissions: Mode) -> Result<(), Errno> {
+        self.set_permissions(Mode::from_raw_mode(self.mode) | permissions)
+    }
+
     /// Sets the permissions again if the umask removed some of them in `mknod`.
     fn set_permissions(&self, permissions: Mode) -> Result<(), Errno> {
         if self.mode & 0o7777 == permissions.as_raw_mode() {
@@ -402,6 +427,10 @@ impl Handle {
     }
 
     fn set_permissions(&self, _permissions: Mode) -> Result<(), Errno> {
+        Err(Errno::NOTSUP)
+    }
+
+    fn add_permissions(&self, _permissions: Mode) -> Result<(), Errno> {
         Err(Errno::NOTSUP)
     }
 }

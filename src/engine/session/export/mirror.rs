@@ -5,6 +5,7 @@
 //! entry that is to be deleted is not emptied: this is an error.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use rustix::fs::{AtFlags, FileType, Mode, Stat};
 use rustix::io::Errno;
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::disk::{Destination, OPEN_DIR, WriteError, split};
+use super::disk::{Destination, OPEN_DIR, WriteError, make_accessible, split};
 use crate::types::temporary::is_temporary;
 
 /// The deepest tree that is deleted. A file descriptor is open for each level.
@@ -196,8 +197,21 @@ struct Level {
 }
 
 impl Level {
+    /// An ordinary user can list and empty the directory also if an earlier output has left it read-only.
     fn open(above: &OwnedFd, name: &[u8]) -> Result<Self, std::io::Error> {
-        let dir = open_same_file_system(above, name)?;
+        let dir = match open_same_file_system(above, name) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                // If that fails, the directory belongs to somebody else, which `error` says.
+                make_accessible(above, name).map_err(|_| error)?;
+                open_same_file_system(above, name)?
+            }
+            opened => opened?,
+        };
+        let mode = Mode::from_raw_mode(rustix::fs::fstat(&dir)?.st_mode);
+        if !mode.contains(Mode::RWXU) {
+            // If that fails, so does what follows, with a better message.
+            let _ = rustix::fs::fchmod(&dir, mode | Mode::RWXU);
+        }
         let left = names(&dir)?;
         Ok(Self {
             dir,

@@ -82,6 +82,44 @@ fn sent() -> Vec<Stat> {
     ]
 }
 
+// Runs `work` as a user without privileges. Linux has the ids of each thread apart.
+fn as_ordinary_user(work: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            let nobody = rustix::process::Uid::from_raw(65_534);
+            // Only root can. Other users have no privileges anyway.
+            let _ = rustix::thread::set_thread_res_uid(nobody, nobody, nobody);
+            work();
+        });
+        worker.join().unwrap();
+    });
+}
+
+#[test]
+fn read_only_directories_of_an_ordinary_user_are_written_and_deleted_again() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let dest = root.path().join("out");
+    let read_only = || {
+        vec![
+            stat("closed", mode::DIR),
+            stat("ro", mode::DIR | 0o555),
+            stat("ro/sub", mode::DIR | 0o555),
+            stat("ro/sub/f", 0o444),
+        ]
+    };
+    as_ordinary_user(|| {
+        for _ in 0..2 {
+            mirrored(&dest, &mut Sender::new(read_only())).unwrap();
+            let mode_of = |name: &str| dest.join(name).metadata().unwrap().permissions().mode();
+            assert_eq!(mode_of("ro/sub") & 0o777, 0o555);
+            assert_eq!(mode_of("closed") & 0o777, 0);
+        }
+        mirrored(&dest, &mut Sender::new(vec![stat("f", 0o644)])).unwrap();
+        assert_eq!(tree(&dest).into_keys().collect::<Vec<_>>(), ["f"]);
+    });
+}
+
 #[test]
 fn what_other_outputs_write_is_left() {
     let root = tempfile::tempdir().unwrap();
