@@ -136,6 +136,7 @@ fn try_run(
         paths: &paths,
         folder: &loaded.folder,
         metadata_file: args.metadata_file.as_deref(),
+        log_file: args.log_file.as_deref(),
         signals: &signals,
     };
     check.all(&mut found);

@@ -29,6 +29,8 @@ pub(super) struct Check<'a> {
     pub(super) folder: &'a Path,
     /// Where the metadata is written, as the user names it.
     pub(super) metadata_file: Option<&'a str>,
+    /// Where the log is written, as the user names it.
+    pub(super) log_file: Option<&'a str>,
     pub(super) signals: &'a Signals,
 }
 
@@ -67,7 +69,8 @@ impl Check<'_> {
             PublishMode::Buildx => SharedTags::LastWins,
         };
         let mut found = plan::check_build(self.plan, shared);
-        let files = plan::check_files(self.plan, self.paths, self.metadata_file);
+        let (metadata, log) = (self.metadata_file, self.log_file);
+        let files = plan::check_files(self.plan, self.paths, metadata, log);
         found.0.extend(files.0);
         found
             .0

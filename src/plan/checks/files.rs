@@ -1,19 +1,22 @@
 //! Files that several outputs write.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::definition::model::Sink;
 use crate::diag::{Diagnostic, Diagnostics, Span};
 use crate::files::Resolver;
 use crate::plan::model::{Plan, PlannedTarget};
+use crate::plan::written::written_places;
 
-/// Warns of files to which several outputs of `plan` write, or an output and the metadata. buildx builds them, and one result is
-/// lost. Paths are followed by `paths`. Pipes and devices, such as `/dev/null`, take all that is written to them.
+/// Warns of files to which several outputs of `plan` write, or an output and the metadata, and of a log that an output replaces or
+/// deletes. buildx builds them, and one result is lost. Paths are followed by `paths`. Pipes and devices, such as `/dev/null`, take all
+/// that is written to them.
 pub(crate) fn check_files(
     plan: &Plan,
     paths: &Resolver,
     metadata_file: Option<&str>,
+    log_file: Option<&str>,
 ) -> Diagnostics {
     let mut writers: BTreeMap<PathBuf, Vec<Writer<'_>>> = BTreeMap::new();
     for target in plan.targets.values() {
@@ -41,7 +44,28 @@ pub(crate) fn check_files(
             problems.0.extend(warning(writers, with_metadata));
         }
     }
+    if let Some(log) = log_file.and_then(|path| file(path, paths)) {
+        problems.0.extend(lost_log(plan, paths, &log));
+    }
     problems
+}
+
+/// The warning about an output that replaces or deletes the log at `path`.
+fn lost_log(plan: &Plan, paths: &Resolver, path: &Path) -> Option<Diagnostic> {
+    let mut places = written_places(plan, paths).into_iter();
+    let place = places
+        .find(|place| place.path == path || place.deletes && path.starts_with(&place.path))?;
+    let name = &place.target.name;
+    let message = if place.deletes {
+        format!(
+            "an output of target `{name}` deletes the log: it has `mode=delete`, and the log is in its directory"
+        )
+    } else {
+        format!("an output of target `{name}` and `--log-file` write the same file")
+    };
+    let problem = Diagnostic::warning("plan::shared-file", message)
+        .help("write the log to another place (`--log-file`)");
+    Some(problem.at(place.span.or_else(|| place.target.span()), ""))
 }
 
 /// An output that writes a file.
@@ -110,7 +134,15 @@ mod tests {
         let plan = project.plan(&["a", "b"]).unwrap();
         let dir = project.environment().current_dir().to_owned();
         std::os::unix::fs::symlink(".", dir.join("link")).unwrap();
-        check_files(&plan, &Resolver::new(&dir), metadata_file)
+        check_files(&plan, &Resolver::new(&dir), metadata_file, Some("logs/log"))
+    }
+
+    #[test_case(r#""type=local,dest=logs,mode=delete""#, "deletes the log"; "deleted")]
+    #[test_case(r#""type=tar,dest=logs/log""#, "and `--log-file` write the same file"; "replaced")]
+    fn a_log_that_is_lost_causes_a_warning(output: &str, told: &str) {
+        let found = found(output, "", None);
+        assert_eq!(codes(&found), ["plan::shared-file"]);
+        assert!(found.0[0].message.contains(told), "{found:?}");
     }
 
     #[test_case(r#""type=oci,dest=x.tar""#, r#""type=tar,dest=./x.tar""#, None, "targets `a`, `b` write the same file, `x.tar`"; "two targets")]
@@ -131,6 +163,7 @@ mod tests {
 
     #[test_case(r#""type=oci,dest=x.tar""#, r#""type=oci,dest=y.tar""#; "two files")]
     #[test_case(r#""type=local,dest=x""#, r#""type=local,dest=x""#; "directories are merged")]
+    #[test_case(r#""type=local,dest=logs""#, r#""type=local,dest=log,mode=delete""#; "the log is elsewhere")]
     #[test_case(r#""type=oci,dest=/dev/null""#, r#""type=oci,dest=/dev/null""#; "a device")]
     #[test_case(r#""type=oci,dest=-""#, r#""type=oci,dest=-""#; "standard output is another problem")]
     #[test_case(r#""type=docker""#, r#""type=docker""#; "a Docker Engine")]
