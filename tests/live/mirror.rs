@@ -185,7 +185,7 @@ fn a_file_system_that_is_mounted_in_a_stale_directory_is_not_emptied() {
 // buildx deletes these in some runs.
 #[test]
 #[ignore = "needs live peers"]
-fn what_other_outputs_of_the_run_write_there_stays() {
+fn other_outputs_of_the_run_below_the_directory_stay() {
     let bakers = Bakers::on_the_shared_daemon();
     let definition = r#"
         target "many" {

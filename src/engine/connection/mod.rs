@@ -5,7 +5,7 @@
 
 mod channel;
 mod error;
-mod line;
+mod task;
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,8 +27,8 @@ pub(crate) use self::channel::GrpcChannel;
 pub(super) use self::channel::{is_from_peer, status_of};
 pub use self::error::ConnectionError;
 use self::error::no_grpc;
-pub(super) use self::line::End;
-use self::line::{Line, drive};
+pub(super) use self::task::End;
+use self::task::{StreamSwitch, drive};
 use super::endpoint::Endpoint;
 use super::pulse::{self, Patience};
 use super::traffic::{CountedStream, Counters, Traffic};
@@ -137,8 +137,8 @@ impl Connection {
         patience: Patience,
     ) -> Result<Self, ConnectionError> {
         let counters = Arc::new(Counters::default());
-        let line = Line::default();
-        let (cut, gone) = (line.cut.clone(), line.gone.clone());
+        let switch = StreamSwitch::default();
+        let (cut, gone) = (switch.cut.clone(), switch.gone.clone());
         let stream = CountedStream::new(dialled.stream, Arc::clone(&counters), cut, gone);
         let stream = TokioIo::new(stream);
         let not_grpc = |detail: String| ConnectionError::NotGrpc {
@@ -175,7 +175,7 @@ impl Connection {
         };
         let ended = tracing::info_span!("connection", %endpoint).in_scope(|| {
             let remarks = dialled.remarks.clone();
-            drive(connection, line, given_up, closing.clone(), remarks)
+            drive(connection, switch, given_up, closing.clone(), remarks)
         });
         let mut connection = Self {
             channel,

@@ -121,7 +121,7 @@ fn read_only_directories_of_an_ordinary_user_are_written_and_deleted_again() {
 }
 
 #[test]
-fn what_other_outputs_write_is_left() {
+fn outputs_of_others_below_the_directory_are_left() {
     let root = tempfile::tempdir().unwrap();
     let dest = root.path().join("out");
     for dir in ["a/other/deep", "new/inner/x", "new/stale"] {

@@ -33,14 +33,14 @@ impl fmt::Display for End {
 
 /// Controls the stream of a connection from outside.
 #[derive(Default)]
-pub(super) struct Line {
+pub(super) struct StreamSwitch {
     /// Breaks the stream when it is cancelled.
     pub(super) cut: CancellationToken,
     /// Cancelled when the stream has been dropped.
     pub(super) gone: CancellationToken,
 }
 
-impl Drop for Line {
+impl Drop for StreamSwitch {
     fn drop(&mut self) {
         self.cut.cancel();
     }
@@ -50,7 +50,7 @@ impl Drop for Line {
 /// completes.
 pub(super) fn drive<F, G>(
     connection: F,
-    line: Line,
+    switch: StreamSwitch,
     given_up: G,
     closing: CancellationToken,
     remarks: Option<Remarks>,
@@ -62,7 +62,7 @@ where
     let (tell, ended) = watch::channel(None);
     let driven = async move {
         // Breaks the stream when this task ends.
-        let line = line;
+        let switch = switch;
         let (mut connection, mut given_up) = (std::pin::pin!(connection), std::pin::pin!(given_up));
         let result = tokio::select! {
             result = &mut connection => Some(result),
@@ -91,10 +91,10 @@ where
         if let Some(Ok(())) = result {
             // GOAWAY: the other side accepts no new calls, but calls that are in progress continue.
             tokio::select! {
-                () = line.gone.cancelled() => {}
+                () = switch.gone.cancelled() => {}
                 after = &mut given_up => drop(tell.send_replace(Some(End::Silent(after)))),
                 () = closing.cancelled() => {
-                    let _ = tokio::time::timeout(FLUSH_TIMEOUT, line.gone.cancelled()).await;
+                    let _ = tokio::time::timeout(FLUSH_TIMEOUT, switch.gone.cancelled()).await;
                 }
             }
         }
