@@ -5,8 +5,9 @@ use crate::diag::Spanned;
 
 /// Makes image outputs be pushed, or not be pushed.
 ///
-/// Adds an image output only if there is none, and `own` is empty or has only Docker outputs: `own` are the outputs that the target has
-/// without those that `--set T.output+=` has added; the new one belongs to them. Other outputs, such as those that write files, are kept unchanged.
+/// Adds an image output only if there is none, and `own` is empty or has only Docker outputs: `own` are the outputs that
+/// the target has without those that `--set T.output+=` has added; the new one belongs to them. Other outputs, such as
+/// those that write files, are kept unchanged.
 pub(super) fn push(outputs: &mut List<Export>, own: &mut List<Export>, on: &Spanned<bool>) {
     let (on, span) = (on.value, on.span);
     let set_push = |outputs: &mut List<Export>, value: &str| {

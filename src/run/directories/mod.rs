@@ -1,5 +1,5 @@
 //! Serves the directories that a run reads. The session of the target that reads a directory serves it.
-//! If several targets read a large directory with equal filters, one separate session serves it for all of them, too,
+//! If several targets read a directory with equal filters, and it is not tiny, one separate session serves it for all of them, too,
 //! and it is transferred only once.
 //!
 //! The frontend needs the id of a separate session as an input, and all inputs become part of the provenance of

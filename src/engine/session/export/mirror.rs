@@ -99,7 +99,8 @@ fn fold(name: &[u8]) -> String {
 
 impl Destination {
     /// Deletes everything below the directory that is not in `sent`, and directories in whose place something else was
-    /// sent. Keeps what is in `others`, with all that is below it. Returns the number of entries that it has deleted; one in a deleted directory is not counted.
+    /// sent. Keeps what is in `others`, with all that is below it. Returns the number of entries that it has deleted; one
+    /// in a deleted directory is not counted.
     ///
     /// # Errors
     /// Stops at the first entry that cannot be deleted.
